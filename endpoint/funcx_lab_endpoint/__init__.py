@@ -1,0 +1,1 @@
+"""The endpoint: agent, engine and what runs inside workers."""

@@ -1,0 +1,1 @@
+"""Engines: serving sessions on Parsl workers or plain processes."""

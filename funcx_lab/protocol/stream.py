@@ -1,0 +1,148 @@
+"""Messages of the stream, ``GET /v3/stream``: a WebSocket of binary msgpack frames.
+
+The client submits under task ids of its own making (the idempotency keys), subscribes to task
+groups from a cursor, watches single tasks, follows events. Everything it is told it can ask for
+again from the cursor it has reached: a push is a hint, the cursor is the truth.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from funcx_lab.protocol.messages import Codec, ErrorInfo, Event, ObjectRef, TaskOptions
+
+#: One stream message may have this many bytes; the sender splits.
+STREAM_LIMIT = 4 * 1024 * 1024
+
+
+class NewTask(msgspec.Struct, frozen=True, array_like=True):
+    """One task of a `Submit`."""
+
+    task_id: str
+    payload: bytes = b""
+    object: ObjectRef | None = None
+
+
+class OutcomeItem(msgspec.Struct, frozen=True, array_like=True):
+    """A task's visible outcome.
+
+    ``state`` is a final `TaskState`. ``cursor`` grows in commit order. ``owned`` says whether the
+    endpoint that made it belongs to the asking user, who may then unpickle it.
+    """
+
+    cursor: int
+    task_id: str
+    state: str
+    payload: bytes = b""
+    object: ObjectRef | None = None
+    error: ErrorInfo | None = None
+    endpoint_id: str = ""
+    owned: bool = True
+    #: Unix seconds: received, started, ended (0 if never)
+    times: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
+# --- from the client --------------------------------------------------------------------------------
+
+
+class Submit(msgspec.Struct, frozen=True, tag=True):
+    """Tasks of one function on one endpoint. Answered by `Submitted` with the same ``request``."""
+
+    request: int
+    endpoint: str
+    function_id: str
+    group_id: str
+    tasks: list[NewTask]
+    options: TaskOptions | None = None
+
+
+class Subscribe(msgspec.Struct, frozen=True, tag=True):
+    """Tell me the outcomes of this group behind ``after``, from now on too."""
+
+    group_id: str
+    after: int = 0
+
+
+class Watch(msgspec.Struct, frozen=True, tag=True):
+    """Tell me the outcomes of these tasks, now or when they end."""
+
+    task_ids: list[str]
+
+
+class Follow(msgspec.Struct, frozen=True, tag=True):
+    """Tell me the task's events behind ``after``, from now on too."""
+
+    task_id: str
+    after: int = 0
+
+
+class Unfollow(msgspec.Struct, frozen=True, tag=True):
+    """No more events of this task."""
+
+    task_id: str
+
+
+class CancelTasks(msgspec.Struct, frozen=True, tag=True):
+    """Cancel these tasks. Answered by `Cancelled` with the same ``request``."""
+
+    request: int
+    task_ids: list[str]
+
+
+ClientMessage = Submit | Subscribe | Watch | Follow | Unfollow | CancelTasks
+
+
+# --- from the hub service ---------------------------------------------------------------------------
+
+
+class Refusal(msgspec.Struct, frozen=True, array_like=True):
+    """One task that was not accepted and why (an error body of the REST routes)."""
+
+    task_id: str
+    error: dict[str, Any]
+
+
+class Submitted(msgspec.Struct, frozen=True, tag=True):
+    """All tasks of ``request`` but the refused ones are on disk."""
+
+    request: int
+    refused: list[Refusal] = []
+
+
+class Outcomes(msgspec.Struct, frozen=True, tag=True):
+    """Outcomes of subscribed groups and watched tasks."""
+
+    items: list[OutcomeItem]
+
+
+class TaskEvents(msgspec.Struct, frozen=True, tag=True):
+    """Events of a followed task: ``(seq, event)``, ``seq`` growing. ``last``: nothing more will come."""
+
+    task_id: str
+    events: list[tuple[int, Event]]
+    last: bool = False
+
+
+class Cancelled(msgspec.Struct, frozen=True, tag=True):
+    """Which of the tasks are cancelled now; the others had already ended."""
+
+    request: int
+    task_ids: list[str]
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """A request failed as a whole (``request`` 0: none in particular). ``error`` is an error body."""
+
+    request: int
+    error: dict[str, Any]
+    task_id: str = ""
+
+
+ServiceMessage = Submitted | Outcomes | TaskEvents | Cancelled | Failed
+
+#: Decodes what a client sends.
+client_codec: Codec[ClientMessage] = Codec(ClientMessage)
+#: Decodes what the hub service sends.
+service_codec: Codec[ServiceMessage] = Codec(ServiceMessage)

@@ -1,0 +1,1 @@
+"""Functions and values to bytes and back."""

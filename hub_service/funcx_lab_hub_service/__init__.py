@@ -1,0 +1,1 @@
+"""The hub service: registry, durable task queues, streams and the forwarder."""

@@ -1,0 +1,1 @@
+"""The %funcx and %%funcx magics."""

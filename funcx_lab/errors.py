@@ -47,8 +47,8 @@ __all__ = [
     "Conflict",
     "EndpointLost",
     "EndpointNotFound",
-    "FuncxLabError",
     "FunctionNotFound",
+    "FuncxLabError",
     "HashMismatch",
     "InvalidName",
     "InvalidRequest",
@@ -285,7 +285,7 @@ class SerializationError(FuncxLabError):
 
 
 class CannotSerialize(SerializationError):
-    """This cannot be sent; the message names what, where it is used and what to try."""
+    """Something cannot be sent; the message names what, where it is used and what to try."""
 
     code, number = "CANNOT_SERIALIZE", "FX401"
 

@@ -1,8 +1,8 @@
-"""The payload: a header, a body and out-of-band buffers. Nothing here opens one.
+r"""The payload: a header, a body and out-of-band buffers. Nothing here opens one.
 
 Layout, all integers big-endian::
 
-    \\x93FXL  version:u8  0:u8 0:u8 0:u8  header_length:u32  header (msgpack)
+    \x93FXL  version:u8  0:u8 0:u8 0:u8  header_length:u32  header (msgpack)
     zeros to a multiple of 64, part 0 (the body)
     zeros to a multiple of 64, part 1 (a buffer) ...
 

@@ -1,0 +1,94 @@
+"""Settings of the hub service."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+from pathlib import Path
+
+from funcx_lab.errors import ConfigError
+from funcx_lab.protocol.payload import PAYLOAD_LIMIT
+
+#: A REST body may have this many bytes.
+BODY_LIMIT = 10 * 1024 * 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class ServiceConfig:
+    """How one hub service runs.
+
+    Parameters
+    ----------
+    data : Path
+        Directory of database, objects and keys; made with mode 0700.
+    home : Path, optional
+        ``$FUNCX_LAB_HOME`` of the embedded service; None for a stand-alone server.
+    host : str
+        Address to listen on. Anything but loopback needs TLS.
+    port : int
+        0 takes the port of the last start when it is free, else any.
+    certfile, keyfile : Path, optional
+        TLS certificate and key (PEM).
+    public_hosts : tuple of str
+        Further values of the ``Host`` header that are served, e.g. ``"funcx.example.org"``.
+    forwarder_host : str, optional
+        Address that agents dial, when it is not ``host``.
+    forwarder_port : int
+        As ``port``, for the forwarder.
+    user : str
+        Owner of everything in embedded mode.
+    body_limit, object_limit : int
+        Bytes of a REST body and of an object.
+    """
+
+    data: Path
+    home: Path | None = None
+    host: str = "127.0.0.1"
+    port: int = 0
+    certfile: Path | None = None
+    keyfile: Path | None = None
+    public_hosts: tuple[str, ...] = ()
+    forwarder_host: str | None = None
+    forwarder_port: int = 0
+    user: str = "me"
+    body_limit: int = BODY_LIMIT
+    object_limit: int = PAYLOAD_LIMIT
+
+    @property
+    def embedded(self) -> bool:
+        """Whether this is the local service of one OS user."""
+        return self.home is not None
+
+    @property
+    def database(self) -> Path:
+        """Path of the SQLite file."""
+        return self.data / "hub.db"
+
+    def check(self) -> None:
+        """Refuse settings that would expose tokens to the network.
+
+        Raises
+        ------
+        ConfigError
+            If ``host`` is not loopback and there is no TLS, or half of it.
+        """
+        if (self.certfile is None) != (self.keyfile is None):
+            raise ConfigError("TLS needs both --certfile and --keyfile.")
+        for path in (self.certfile, self.keyfile):
+            if path is not None and not path.is_file():
+                raise ConfigError(f"There is no TLS file {path}.")
+        if not is_loopback(self.host) and self.certfile is None:
+            raise ConfigError(
+                f"Without TLS the hub service listens on loopback only, not on {self.host!r}: tokens would "
+                "cross the network in clear. Give --certfile and --keyfile, or --host 127.0.0.1."
+            )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` names this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

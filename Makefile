@@ -1,0 +1,54 @@
+# Thin on purpose: each target is one or two commands that can be typed by hand.
+#   make PYTHON=python3.12 demo    another interpreter for .venv
+#   make ARGS="-k embedded" test   arguments for pytest
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help install demo lab test check lint types bench fmt docs clean
+
+help:  ## say what there is
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
+
+install: $(VENV)/.installed  ## make .venv and install funcx-lab with everything a user needs
+demo: $(VENV)/.installed  ## run notebooks/01-quickstart.ipynb here, print it, leave nothing behind
+	@$(BIN)/python scripts/demo.py $(ARGS)
+
+lab: $(VENV)/.installed  ## open JupyterLab on the notebooks with everything running
+	@$(BIN)/funcx-lab lab $(ARGS)
+
+test: $(VENV)/.installed-dev  ## the tests, at most 15 minutes
+	@$(BIN)/pytest -m "not slow" $(ARGS)
+
+check: lint types $(VENV)/.installed-dev  ## lint, types, import contracts and all tests: what CI runs
+	@$(BIN)/pytest $(ARGS)
+
+lint: $(VENV)/.installed-dev  ## style and import contracts
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports
+
+types: $(VENV)/.installed-dev  ## mypy, strict
+	@$(BIN)/mypy
+
+bench: $(VENV)/.installed-dev  ## measure ours and the peers, write docs/benchmarks.md
+	@$(BIN)/python -m benchmarks.run $(ARGS)
+
+fmt: $(VENV)/.installed-dev  ## format, and fix what can be fixed
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+docs: $(VENV)/.installed-dev  ## write the generated pages of docs/reference again
+	@$(BIN)/python scripts/write_reference.py
+
+clean:  ## remove .venv and what tools left; ~/.funcx_lab is yours and stays
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+# The stamps lie inside .venv: whoever removes it removes them.
+$(VENV)/.installed: pyproject.toml scripts/bootstrap.py
+	@$(PYTHON) scripts/bootstrap.py $(VENV)
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@$(PYTHON) scripts/bootstrap.py $(VENV) test lint
+	@touch $@

@@ -1,0 +1,284 @@
+"""What travels with a cell: values, functions and import statements for the names it needs.
+
+Everything is decided before anything is sent, and every refusal says which name, which line and
+what to do.
+"""
+
+from __future__ import annotations
+
+import builtins
+import sys
+import types
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from funcx_lab import serialize
+from funcx_lab.errors import CannotSerialize, FuncxLabError, UsageError
+from funcx_lab_magics.names import CellNames, Read
+
+#: From this many bytes on, the manifest line points at a name.
+HINT_BYTES = 1024 * 1024
+#: A name of this many bytes is sent only when ``-i`` names it.
+LIMIT_BYTES = 10 * 1000 * 1000
+
+#: Says how many bytes a value takes on the wire, or raises `CannotSerialize`.
+Measure = Callable[[object], int]
+
+#: Names that every cell has at the endpoint.
+PROVIDED = frozenset({*dir(builtins), "__name__", "__file__", "__doc__", "__builtins__", "display"}) - {
+    "get_ipython"
+}
+
+
+@dataclass
+class Capture:
+    """What is sent with a cell.
+
+    Attributes
+    ----------
+    values : dict
+        Name to value: data, functions and classes of the notebook.
+    sizes : dict
+        Name to bytes, for the data among ``values``.
+    functions : list
+        The functions and classes among ``values``.
+    imports : list
+        Import statements that are replayed before the cell.
+    imported : list
+        The names those statements bind.
+    left_out : dict
+        Names, and their bytes, that the cell may need but which are too large to send unasked.
+    """
+
+    values: dict[str, Any] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+    functions: list[str] = field(default_factory=list)
+    imports: list[str] = field(default_factory=list)
+    imported: list[str] = field(default_factory=list)
+    left_out: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell's body and where it stands: enough to name a line in a message.
+
+    Attributes
+    ----------
+    source : str
+        The body, without the ``%%funcx`` line.
+    first_line : int
+        The body's first line as the notebook's editor counts it (the ``%%funcx`` line is 1).
+    filename : str
+        What tracebacks call the cell.
+    """
+
+    source: str
+    first_line: int = 2
+    filename: str = "Cell"
+
+    def quote(self, line: int) -> str:
+        """Return ``line 4:  its text`` for a line of the body."""
+        lines = self.source.splitlines()
+        text = lines[line - 1].strip() if 0 < line <= len(lines) else ""
+        return f"line {line + self.first_line - 1}:  {text}"
+
+
+def capture(
+    cell: Cell,
+    names: CellNames,
+    namespace: Mapping[str, Any],
+    *,
+    endpoint: str,
+    include: Sequence[str] | None = None,
+    exclude: Collection[str] = (),
+    measure: Measure | None = None,
+) -> Capture:
+    """Collect what a cell needs from the notebook.
+
+    Parameters
+    ----------
+    cell : Cell
+        The cell.
+    names : CellNames
+        What `read_names` said about it.
+    namespace : mapping
+        The notebook's names, without IPython's own.
+    endpoint : str
+        Where it goes; for messages.
+    include : sequence of str, optional
+        Send these and no other data; modules are replayed all the same.
+    exclude : collection of str
+        Names that are neither sent nor missed.
+    measure : callable, optional
+        Says how many bytes a value takes; raises `CannotSerialize` if it cannot be sent.
+
+    Raises
+    ------
+    UsageError
+        A name is not defined, or too large to be sent unasked.
+    CannotSerialize
+        A name cannot be sent.
+    """
+    _refuse_undefined(cell, names, namespace, include, exclude)
+    found = Capture()
+    for name, read in _wanted(names, namespace, include).items():
+        if name in exclude:
+            continue
+        value = namespace[name]
+        statement = import_statement(name, value)
+        if statement is not None:
+            found.imports += [statement, *_submodules(value, names.attributes.get(name, set()))]
+            found.imported.append(name)
+        elif include is None or name in include:
+            size = _size(cell, name, value, read, endpoint, measure or payload_size)
+            _take(found, name, value, read, size, asked=include is not None)
+    if include is None:
+        _refuse_large(found, names, endpoint)
+    return found
+
+
+def _wanted(names: CellNames, namespace: Mapping[str, Any], include: Sequence[str] | None) -> dict[str, Read]:
+    wanted = {name: read for name, read in names.reads.items() if name in namespace}
+    for name in include or ():
+        wanted.setdefault(name, Read(0, required=True))
+    return wanted
+
+
+def _refuse_undefined(
+    cell: Cell,
+    names: CellNames,
+    namespace: Mapping[str, Any],
+    include: Sequence[str] | None,
+    exclude: Collection[str],
+) -> None:
+    for name in include or ():
+        if name not in namespace:
+            raise UsageError(f"-i names {name!r}, which is not defined here. Nothing was sent.")
+    for name, read in names.reads.items():
+        if not read.required or name in namespace or name in exclude or name in PROVIDED:
+            continue
+        if name == "get_ipython":
+            raise UsageError(
+                f"The cell uses IPython itself, which an endpoint does not have. Nothing was sent.\n"
+                f"  {cell.quote(read.line)}\n"
+                "  try:     write it in plain Python, e.g. subprocess.run([...]) for !commands"
+            )
+        raise UsageError(
+            f"name {name!r} is not defined. Nothing was sent.\n"
+            f"  {cell.quote(read.line)}\n"
+            f"  try:     run the cell that defines it first, or  -x {name}  if it exists only at the endpoint"
+        )
+
+
+def import_statement(name: str, value: object) -> str | None:
+    """Return the import statement that binds ``name`` to ``value`` elsewhere, or None if there is none."""
+    if isinstance(value, types.ModuleType):
+        module = value.__name__
+        if module == "__main__" or sys.modules.get(module) is not value:
+            return None
+        return f"import {module}" if module == name else f"import {module} as {name}"
+    if not isinstance(value, type | types.FunctionType | types.BuiltinFunctionType):
+        return None
+    module, attribute = value.__module__, value.__qualname__
+    home = sys.modules.get(module or "")
+    if home is None or module in ("__main__", "__mp_main__") or getattr(home, attribute, None) is not value:
+        return None
+    return f"from {module} import {attribute}" + ("" if attribute == name else f" as {name}")
+
+
+def _submodules(value: object, paths: Collection[str]) -> list[str]:
+    """Return imports of the submodules that the cell reaches by dots, as in ``scipy.stats.norm``."""
+    if not isinstance(value, types.ModuleType):
+        return []
+    needed = set()
+    for path in paths:
+        parts = path.split(".")
+        for end in range(1, len(parts) + 1):
+            module = ".".join([value.__name__, *parts[:end]])
+            if module not in sys.modules:
+                break
+            needed.add(module)
+    return [f"import {module}" for module in sorted(needed)]
+
+
+def _size(cell: Cell, name: str, value: object, read: Read, endpoint: str, measure: Measure) -> int | None:
+    """Return the value's bytes; None for an optional name that cannot be sent."""
+    try:
+        return measure(value)
+    except CannotSerialize as err:
+        if read.required:
+            raise _not_sent(cell, name, value, read, endpoint, err) from None
+        return None
+
+
+def _take(found: Capture, name: str, value: object, read: Read, size: int | None, *, asked: bool) -> None:
+    """Add one name, with its size when it is data."""
+    if size is None:
+        return
+    if size >= LIMIT_BYTES and not read.required and not asked:
+        found.left_out[name] = size
+        return
+    found.values[name] = value
+    if isinstance(value, type | types.FunctionType):
+        found.functions.append(name)
+    else:
+        found.sizes[name] = size
+
+
+def payload_size(value: object) -> int:
+    """Return how many bytes a value takes on the wire.
+
+    Raises
+    ------
+    CannotSerialize
+        If it cannot be sent.
+    """
+    plain_array = type(value).__module__ == "numpy" and not getattr(
+        getattr(value, "dtype", None), "hasobject", True
+    )
+    size = getattr(value, "nbytes", None)
+    if plain_array and isinstance(size, int):
+        return size
+    return int(serialize.pack_value(value).nbytes)
+
+
+def _not_sent(
+    cell: Cell, name: str, value: object, read: Read, endpoint: str, reason: FuncxLabError
+) -> CannotSerialize:
+    kind = type(value)
+    where = f"  {cell.quote(read.line)}\n" if read.line else ""
+    shown = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    because = " ".join(reason.message.split())
+    return CannotSerialize(
+        f"the cell uses `{name}`, which cannot be sent to {endpoint}. Nothing was sent.\n"
+        f"{where}"
+        f"  why:     it is a {shown}. {because}\n"
+        f"  try:     create it inside the cell, or  %%funcx {endpoint} -x {name}",
+        details={"name": name, "type": shown, "line": read.line},
+    )
+
+
+def _refuse_large(found: Capture, names: CellNames, endpoint: str) -> None:
+    sizes = dict(sorted(found.sizes.items(), key=lambda item: -item[1]))
+    large = [name for name, size in sizes.items() if size >= LIMIT_BYTES]
+    if not large:
+        return
+    rest = ",".join([*large, *(name for name in found.values if name not in large)])
+    listed = ", ".join(f"{name} {format_bytes(size)}" for name, size in sizes.items())
+    raise UsageError(
+        f"{' and '.join(f'`{name}`' for name in large)} would be sent with the cell; "
+        f"from {format_bytes(LIMIT_BYTES)} a name is sent only when -i names it. Nothing was sent.\n"
+        f"  sizes:   {listed}\n"
+        f"  try:     %%funcx {endpoint} -i {rest}  to send it, or  -x {large[0]}  if the cell makes it"
+    )
+
+
+def format_bytes(size: int) -> str:
+    """Return a size for people, in decimal units: ``812 B``, ``3.2 MB``."""
+    value = float(size)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000 or unit == "GB":
+            break
+        value /= 1000
+    return f"{size} B" if unit == "B" else f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"

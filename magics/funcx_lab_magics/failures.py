@@ -1,0 +1,67 @@
+"""How errors look in a notebook: the user's own lines, the remote place, and none of our frames."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Sequence
+
+from funcx_lab.errors import FuncxLabError
+
+_CELL_FRAME = re.compile(
+    r'^  File "<?(?P<cell>Cell In\[\d+\])[^"]*", line (?P<line>\d+)(?:, in (?P<name>.+))?$'
+)
+
+
+class CellInterrupted(KeyboardInterrupt):
+    """The user interrupted a cell that ran at an endpoint; the message says what became of its task.
+
+    It stands outside the tree of errors because ``except Exception`` must not catch an interrupt.
+    """
+
+
+def show_as(error: BaseException, lines: Sequence[str]) -> BaseException:
+    """Make IPython show ``lines`` in place of a traceback of this process, and return the error."""
+
+    def render() -> list[str]:
+        return list(lines)
+
+    with contextlib.suppress(AttributeError, TypeError):  # an exception with slots keeps its own traceback
+        error._render_traceback_ = render  # type: ignore[attr-defined]  # IPython looks for this name
+    return error
+
+
+def brief(error: BaseException) -> BaseException:
+    """Make IPython show an error as its name and message alone."""
+    number = f" [{error.number}]" if isinstance(error, FuncxLabError) else ""
+    message = error.message if isinstance(error, FuncxLabError) else str(error)
+    return show_as(error, [f"{type(error).__name__}: {message}{number}"])
+
+
+def remote(error: BaseException, traceback: str, where: str) -> BaseException:
+    """Make IPython show the remote traceback with the notebook's lines, and the remote place last.
+
+    Parameters
+    ----------
+    error : BaseException
+        What the cell raised.
+    traceback : str
+        The remote traceback.
+    where : str
+        Host and task, e.g. ``"on local (node3), task 3f2a91c0…"``.
+    """
+    shown = notebook_traceback(traceback) if traceback.strip() else f"{type(error).__name__}: {error}"
+    return show_as(error, [f"{shown.rstrip()}\n  raised {where}"])
+
+
+def notebook_traceback(traceback: str) -> str:
+    """Return a traceback whose frames in cells read as IPython writes them: ``Cell In[3], line 4``."""
+    lines = []
+    for line in traceback.rstrip().splitlines():
+        match = _CELL_FRAME.match(line)
+        if match is None:
+            lines.append(line)
+            continue
+        name = f", in {match['name']}" if match["name"] and match["name"] != "<module>" else ""
+        lines.append(f"{match['cell']}, line {match['line']}{name}")
+    return "\n".join(lines)

@@ -1,0 +1,80 @@
+"""The manifest line: what goes where with a cell and what comes back, in one grey line."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from funcx_lab_magics.capture import HINT_BYTES, Capture, format_bytes
+
+#: Of one kind of names, so many are listed; the rest are counted.
+SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What one run of a cell sends and brings back.
+
+    Attributes
+    ----------
+    endpoint : str
+        Where it runs.
+    captured : Capture
+        What is sent.
+    outputs : sequence of str
+        The names expected back.
+    replaced : collection of str
+        Those of them that exist here and get a new value.
+    open_ended : bool
+        More names may come back than can be seen in the cell.
+    """
+
+    endpoint: str
+    captured: Capture
+    outputs: Sequence[str] = ()
+    replaced: Collection[str] = field(default_factory=frozenset)
+    open_ended: bool = False
+
+    def parts(self) -> list[str]:
+        """Return the parts of the line behind the endpoint's name."""
+        captured = self.captured
+        sent = [f"{name} {format_bytes(size)}" for name, size in captured.sizes.items()]
+        sent += [f"{name}()" for name in captured.functions]
+        back = [f"{name} (replaces)" if name in self.replaced else name for name in self.outputs]
+        if self.open_ended:
+            back.append("…")
+        left_out = [f"{name} {format_bytes(size)}" for name, size in captured.left_out.items()]
+        parts = [
+            _part("sends", sent),
+            _part("replays", captured.imported),
+            _part("leaves out", left_out, " (-i sends it)"),
+            _part("brings back", back),
+            self._hint(),
+        ]
+        return [part for part in parts if part]
+
+    def _hint(self) -> str:
+        large = [name for name, size in self.captured.sizes.items() if size >= HINT_BYTES]
+        return f"large: {', '.join(large)} (-x leaves it out)" if large else ""
+
+    def text(self, note: str = "") -> str:
+        """Return the line as plain text."""
+        return " · ".join([f"→ {self.endpoint}", *self.parts(), *([note] if note else [])])
+
+    def html(self, note: str = "") -> str:
+        """Return the line as HTML that takes the front end's colours and reads well without any."""
+        return (
+            '<div class="fx-manifest" style="opacity: .75; font-size: 90%; '
+            'color: var(--jp-ui-font-color2, var(--vscode-descriptionForeground, inherit))">'
+            f"{html.escape(self.text(note))}</div>"
+        )
+
+
+def _part(verb: str, names: Sequence[str], tail: str = "") -> str:
+    if not names:
+        return ""
+    shown = list(names[:SHOWN])
+    if len(names) > SHOWN:
+        shown.append(f"{len(names) - SHOWN} more")
+    return f"{verb} {', '.join(shown)}{tail}"

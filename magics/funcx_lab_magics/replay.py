@@ -1,0 +1,50 @@
+"""Show a task's events as if they happened here: real stream messages and real displays.
+
+Only the main thread may replay: a write from another thread would land in whichever cell runs then.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from funcx_lab.protocol.messages import Event
+
+
+class Replay:
+    """Replays events into one notebook.
+
+    Parameters
+    ----------
+    shell : InteractiveShell
+        Where displays go.
+    metadata : mapping
+        Put into the metadata of every output that is not text.
+    """
+
+    def __init__(self, shell: Any, metadata: Mapping[str, Any]) -> None:
+        self._publisher = shell.display_pub
+        self._metadata = dict(metadata)
+
+    def __call__(self, event: Event) -> None:
+        """Show one event; kinds that have no look here are passed over."""
+        if event.kind in ("stdout", "stderr"):
+            stream = sys.stdout if event.kind == "stdout" else sys.stderr
+            stream.write(str(event.data))
+            stream.flush()
+        elif event.kind in ("display", "update_display") and isinstance(event.data, Mapping):
+            self._display(event.data, update=event.kind == "update_display")
+        elif event.kind == "clear":
+            wait = bool(event.data.get("wait")) if isinstance(event.data, Mapping) else bool(event.data)
+            self._publisher.clear_output(wait)
+
+    def _display(self, data: Mapping[str, Any], *, update: bool) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._publisher.publish(
+            data=dict(data.get("data") or {}),
+            metadata={**(data.get("metadata") or {}), **self._metadata},
+            transient=dict(data.get("transient") or {}),
+            update=update,
+        )

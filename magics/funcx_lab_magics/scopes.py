@@ -1,0 +1,202 @@
+"""What a nested scope (function, lambda, class, comprehension) takes from outside, by reading its tree."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
+ComprehensionNode = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
+
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+
+
+@dataclass
+class Scope:
+    """The names of one scope.
+
+    Attributes
+    ----------
+    reads : dict
+        Name to the line of its first read, nested scopes included.
+    binds : set
+        Names the scope itself gives a value.
+    global_binds : set
+        Names it gives a value in the module, by ``global``.
+    """
+
+    reads: dict[str, int] = field(default_factory=dict)
+    binds: set[str] = field(default_factory=set)
+    global_binds: set[str] = field(default_factory=set)
+
+    @property
+    def free(self) -> dict[str, int]:
+        """Names taken from outside, and the line of the first read."""
+        return {
+            name: line
+            for name, line in self.reads.items()
+            if name not in self.binds or name in self.global_binds
+        }
+
+
+def function_scope(node: FunctionNode | ast.Lambda) -> Scope:
+    """Return the scope inside a function; its defaults and decorators belong to the scope around it."""
+    body = [node.body] if isinstance(node, ast.Lambda) else node.body
+    scope = _collect(body)
+    arguments = node.args
+    every = [
+        *arguments.posonlyargs,
+        *arguments.args,
+        *arguments.kwonlyargs,
+        arguments.vararg,
+        arguments.kwarg,
+    ]
+    scope.binds.update(argument.arg for argument in every if argument is not None)
+    return scope
+
+
+def class_scope(node: ast.ClassDef) -> tuple[Scope, Scope]:
+    """Return what a class body reads when it runs, and what its methods read when they are called."""
+    own = _collect(node.body, descend=False)
+    methods = Scope()
+    for statement in node.body:
+        if isinstance(statement, _FUNCTIONS):
+            inner = function_scope(statement)
+            _add(methods.reads, inner.free)
+            methods.global_binds |= inner.global_binds
+    methods.reads.pop("__class__", None)
+    return own, methods
+
+
+def comprehension_scope(node: ComprehensionNode) -> Scope:
+    """Return a comprehension's scope; a walrus inside binds in the scope around it."""
+    parts: list[ast.AST] = []
+    for generator in node.generators:
+        parts += [generator.iter, generator.target, *generator.ifs]
+    parts += [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
+    scope = _collect(parts)
+    scope.binds -= set(walrus_targets(node))
+    return scope
+
+
+def walrus_targets(node: ast.AST) -> Iterator[str]:
+    """Yield the names that ``:=`` binds anywhere in ``node`` but not inside lambdas."""
+    if isinstance(node, ast.NamedExpr):
+        yield node.target.id
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.Lambda):
+            yield from walrus_targets(child)
+
+
+def outer_parts(node: FunctionNode | ast.Lambda | ast.ClassDef) -> list[ast.AST]:
+    """Return what of a definition runs in the scope around it: decorators, defaults, bases, annotations."""
+    if isinstance(node, ast.ClassDef):
+        return [*node.decorator_list, *node.bases, *node.keywords]
+    arguments = node.args
+    parts: list[ast.AST] = [
+        *arguments.defaults,
+        *(each for each in arguments.kw_defaults if each is not None),
+    ]
+    if isinstance(node, _FUNCTIONS):
+        every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+        every += [each for each in (arguments.vararg, arguments.kwarg) if each is not None]
+        parts += [*node.decorator_list, *(each.annotation for each in every if each.annotation is not None)]
+        if node.returns is not None:
+            parts.append(node.returns)
+    return parts
+
+
+def bound_by_import(node: ast.Import | ast.ImportFrom) -> list[str]:
+    """Return the names an import statement binds; ``*`` stays ``*``."""
+    if isinstance(node, ast.Import):
+        return [alias.asname or alias.name.split(".")[0] for alias in node.names]
+    return [alias.asname or alias.name for alias in node.names]
+
+
+def bound_by_pattern(pattern: ast.AST) -> list[str]:
+    """Return the names a ``case`` pattern binds."""
+    names = []
+    for node in ast.walk(pattern):
+        if isinstance(node, ast.MatchAs | ast.MatchStar) and node.name is not None:
+            names.append(node.name)
+        elif isinstance(node, ast.MatchMapping) and node.rest is not None:
+            names.append(node.rest)
+    return names
+
+
+def _add(reads: dict[str, int], more: dict[str, int]) -> None:
+    for name, line in more.items():
+        reads.setdefault(name, line)
+
+
+def _collect(nodes: Iterable[ast.AST], *, descend: bool = True) -> Scope:
+    """Walk one scope in source order. ``descend=False``: leave out what functions defined in it read."""
+    scope = Scope()
+    declared: set[str] = set()
+    for node in nodes:
+        _visit(node, scope, declared, descend=descend)
+    scope.global_binds |= declared & scope.binds
+    scope.binds -= declared
+    return scope
+
+
+def _visit(node: ast.AST, scope: Scope, declared: set[str], *, descend: bool) -> None:
+    if isinstance(node, ast.Name):
+        _visit_name(node, scope)
+    elif isinstance(node, ast.Global):
+        declared.update(node.names)
+    elif isinstance(node, (*_FUNCTIONS, ast.Lambda, ast.ClassDef, *_COMPREHENSIONS)):
+        _visit_nested(node, scope, declared, descend=descend)
+    else:
+        scope.binds.update(_other_bindings(node))
+        if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+            scope.reads.setdefault(node.target.id, node.lineno)
+        for child in ast.iter_child_nodes(node):
+            _visit(child, scope, declared, descend=descend)
+
+
+def _visit_name(node: ast.Name, scope: Scope) -> None:
+    if isinstance(node.ctx, ast.Load):
+        scope.reads.setdefault(node.id, node.lineno)
+    else:
+        scope.binds.add(node.id)
+
+
+def _other_bindings(node: ast.AST) -> list[str]:
+    """Return the names that a node binds by a plain string rather than by a Name node."""
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return bound_by_import(node)
+    if isinstance(node, ast.ExceptHandler) and node.name:
+        return [node.name]
+    if isinstance(node, ast.match_case):
+        return bound_by_pattern(node.pattern)
+    return []
+
+
+def _visit_nested(
+    node: FunctionNode | ast.Lambda | ast.ClassDef | ComprehensionNode,
+    scope: Scope,
+    declared: set[str],
+    *,
+    descend: bool,
+) -> None:
+    if isinstance(node, _COMPREHENSIONS):
+        inner = comprehension_scope(node)
+        scope.binds.update(walrus_targets(node))
+        _add(scope.reads, inner.free)
+        return
+    for part in outer_parts(node):
+        _visit(part, scope, declared, descend=descend)
+    if not isinstance(node, ast.Lambda):
+        scope.binds.add(node.name)
+    if isinstance(node, ast.ClassDef):
+        own, methods = class_scope(node)
+        _add(own.reads, methods.reads)
+        scope.global_binds |= methods.global_binds
+        _add(scope.reads, own.free | methods.free)
+    elif descend:
+        inner = function_scope(node)
+        scope.global_binds |= inner.global_binds
+        _add(scope.reads, inner.free)

@@ -1,0 +1,95 @@
+"""The grammar of the magics."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from IPython.core.error import UsageError
+
+from funcx_lab_magics.arguments import (
+    SUBCOMMANDS,
+    overview,
+    parse_cell_line,
+    subcommand_parser,
+    with_defaults,
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("", {"endpoint": None, "include": None, "exclude": [], "out": None, "background": None}),
+        ("cluster", {"endpoint": "cluster"}),
+        ("-e cluster", {"endpoint": "cluster"}),
+        ("cluster -e cluster", {"endpoint": "cluster"}),
+        ("-i a,b -x c", {"include": ["a", "b"], "exclude": ["c"]}),
+        ("-o a,b", {"out": ["a", "b"]}),
+        ("-o auto", {"out": "auto"}),
+        ("-o none", {"out": "none"}),
+        ("-o '*'", {"out": "*"}),
+        ("-o *", {"out": "*"}),
+        ("-b --task job cluster", {"background": True, "task": "job", "endpoint": "cluster"}),
+        ("--bg", {"background": True}),
+        ("-w", {"background": False}),
+        ("-n 'fit model' -q", {"name": "fit model", "quiet": True}),
+        ("--on-interrupt detach", {"on_interrupt": "detach"}),
+        ("--timeout 30m", {"timeout": 1800.0}),
+        ("--timeout 1.5h", {"timeout": 5400.0}),
+        ("--timeout 90", {"timeout": 90.0}),
+        ("--dry-run", {"dry_run": True}),
+    ],
+)
+def test_the_cell_line(line: str, expected: dict[str, Any]) -> None:
+    options = vars(parse_cell_line(line))
+    assert {name: options[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--memo", "unrecognized arguments: --memo"),
+        ("--map x", "unrecognized arguments: --map"),
+        ("--tim 3", "unrecognized arguments: --tim"),
+        ("a b", "unrecognized arguments: b"),
+        ("a -e b", "two endpoints"),
+        ("-i", "expected one argument"),
+        ("-i 3x", "'3x' is not a name"),
+        ("--task a.b", "'a.b' is not a name"),
+        ("--timeout soon", "'soon' is not a duration"),
+        ("--timeout 0s", "'0s' is not a duration"),
+        ("--on-interrupt explode", "invalid choice"),
+        ("-b -w", "not allowed with"),
+        ("-n 'open", "quotation"),
+    ],
+)
+def test_what_the_cell_line_refuses(line: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        parse_cell_line(line)
+
+
+def test_defaults_fill_what_the_line_leaves_open() -> None:
+    defaults = SimpleNamespace(
+        endpoint="local", out="auto", background=True, quiet=False, on_interrupt="detach", timeout=None
+    )
+    options = with_defaults(parse_cell_line("-o none -w"), defaults)
+    assert (options.endpoint, options.out, options.background) == ("local", "none", False)
+    assert (options.quiet, options.on_interrupt, options.timeout) == (False, "detach", None)
+
+
+@pytest.mark.parametrize("name", SUBCOMMANDS)
+def test_each_subcommand_has_help_and_takes_it(name: str) -> None:
+    parser = subcommand_parser(name)
+    assert parser.parse_line("--help").help
+    assert f"%funcx {name}" in overview()
+
+
+def test_an_unknown_subcommand_lists_the_known_ones() -> None:
+    with pytest.raises(UsageError, match=r"no subcommand 'frobnicate'.*endpoints, status, tasks"):
+        subcommand_parser("frobnicate")
+
+
+def test_an_unknown_option_of_a_subcommand_is_refused() -> None:
+    with pytest.raises(UsageError, match="unrecognized arguments"):
+        subcommand_parser("tasks").parse_line("--everything")

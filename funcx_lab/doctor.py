@@ -66,7 +66,7 @@ class Finding:
 def examine() -> list[Finding]:
     """Look at everything; never starts or changes anything but the home directory, which is made."""
     checks: list[Callable[[], Iterator[Finding]]] = [_python, _extras, _home, _disk, _ports, _service]
-    findings = []
+    findings: list[Finding] = []
     for check in checks:
         try:
             findings += check()

@@ -24,7 +24,7 @@ _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 60.0
 _WATCH_S = 2.0
 _SETTLED_S = 5.0
-_STOP_TIMEOUT_S = 10.0
+_STOP_TIMEOUT_S = 5.0
 _NEEDED = ("funcx_lab_endpoint", "parsl", "psutil", "zmq")
 
 

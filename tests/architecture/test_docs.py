@@ -1,0 +1,49 @@
+"""The pages that come from the code say what the code says."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROSE = [
+    ROOT / "README.md",
+    ROOT / "ARCHITECTURE.md",
+    ROOT / "CONTRIBUTING.md",
+    *(ROOT / "docs").rglob("*.md"),
+]
+VARIABLE = re.compile(r"\bFUNCX_LAB_[A-Z_]*[A-Z]\b")
+# Not settings: one marks our own processes, one is read by the type checker's config.
+INTERNAL = {"FUNCX_LAB_EMBEDDED", "FUNCX_LAB_ERROR"}
+
+
+def test_the_generated_pages_are_up_to_date() -> None:
+    """Commands and options, routes, errors, settings: docs/reference is what the code says."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "write_reference.py"), "--check"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_environment_variable_is_documented() -> None:
+    page = (ROOT / "docs" / "reference" / "settings.md").read_text()
+    folders = ("funcx_lab", "magics", "endpoint", "hub_service")
+    used = {
+        name
+        for folder in folders
+        for path in (ROOT / folder).rglob("*.py")
+        for name in VARIABLE.findall(path.read_text())
+    }
+    assert used - INTERNAL - set(VARIABLE.findall(page)) == set()
+
+
+@pytest.mark.parametrize("page", PROSE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", page.read_text())
+    assert [target for target in targets if not (page.parent / target).exists()] == []

@@ -17,6 +17,7 @@ from funcx_lab.leftovers import mark_for
 
 START_TIMEOUT_S = 20.0
 _LOG_LINES = 12
+_LOG_LIMIT = 10_000_000
 
 # What belongs to the process that happens to start the service, and not to the service.
 _NOT_INHERITED = (
@@ -37,37 +38,52 @@ def start_service(directory: Path) -> None:
     ServiceStartError
         If it ends or does not listen within 20 s; the message ends with the last lines of its log.
     """
-    log_path(directory).parent.mkdir(mode=0o700, exist_ok=True)
+    begin = _prepare_log(log_path(directory))
     read_end, write_end = os.pipe()
     try:
-        log = os.open(log_path(directory), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "funcx_lab_hub_service", "--embedded", "--ready-fd", str(write_end)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=(write_end,),
-                start_new_session=True,  # a plain child would get the kernel's interrupts
-                cwd=directory,
-                env=service_environment(directory),
-            )
-        finally:
-            os.close(log)
-            os.close(write_end)
-        # It outlives us, or we outlive it: then nobody should see a zombie.
-        threading.Thread(target=process.wait, name="funcx-lab-reaper", daemon=True).start()
+        process = _spawn(directory, write_end)
         answer = _read_line(read_end, START_TIMEOUT_S)
     finally:
         os.close(read_end)
     if answer is None:
         process.kill()
-        message = f"The hub service did not listen within {START_TIMEOUT_S:.0f} s."
-    elif (problem := _problem(answer)) is None:
-        return
+        problem: str | None = f"The hub service did not listen within {START_TIMEOUT_S:.0f} s."
     else:
-        message = problem
-    raise ServiceStartError(with_log(message, directory))
+        problem = _problem(answer)
+    if problem is not None:
+        raise ServiceStartError(with_log(problem, directory, begin))
+
+
+def _spawn(directory: Path, ready: int) -> subprocess.Popen[bytes]:
+    """Start the process; closes ``ready`` here, so that the pipe ends with the process."""
+    log = os.open(log_path(directory), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "funcx_lab_hub_service", "--embedded", "--ready-fd", str(ready)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=(ready,),
+            start_new_session=True,  # a plain child would get the kernel's interrupts
+            cwd=directory,
+            env=service_environment(directory),
+        )
+    finally:
+        os.close(log)
+        os.close(ready)
+    # It outlives us, or we outlive it: then nobody should see a zombie.
+    threading.Thread(target=process.wait, name="funcx-lab-reaper", daemon=True).start()
+    return process
+
+
+def _prepare_log(path: Path) -> int:
+    """Make room for the log and return where the next lines will begin."""
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    size = path.stat().st_size if path.exists() else 0
+    if size > _LOG_LIMIT:
+        path.replace(path.with_suffix(".log.1"))
+        return 0
+    return size
 
 
 def check_installed() -> None:
@@ -106,26 +122,22 @@ def service_environment(directory: Path) -> dict[str, str]:
     return environment
 
 
-def last_log_lines(directory: Path, count: int = _LOG_LINES) -> str:
-    """Return the end of the hub service's log, empty if there is none."""
-    try:
-        with open(log_path(directory), "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - 16_384))
-            return "\n".join(file.read().decode("utf-8", "replace").splitlines()[-count:])
-    except FileNotFoundError:
-        return ""
-
-
 def log_path(directory: Path) -> Path:
     """Return the file that holds what the hub service of ``directory`` says."""
     return directory / "logs" / "hub.log"
 
 
-def with_log(message: str, directory: Path) -> str:
-    """Return ``message`` followed by the last lines of the hub service's log."""
-    lines = last_log_lines(directory)
-    where = f"{message} The log is {log_path(directory)}"
-    return f"{where}, its last lines:\n{lines}" if lines else f"{where}."
+def with_log(message: str, directory: Path, begin: int = 0) -> str:
+    """Return ``message`` and the last lines that the hub service logged behind the byte ``begin``."""
+    path = log_path(directory)
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(begin, os.fstat(file.fileno()).st_size - 16_384))
+            lines = "\n".join(file.read().decode("utf-8", "replace").splitlines()[-_LOG_LINES:])
+    except FileNotFoundError:
+        lines = ""
+    where = f"{message} The log is {path}"
+    return f"{where}, its last lines:\n{lines}" if lines else f"{where}; it says nothing."
 
 
 def _problem(answer: bytes) -> str | None:

@@ -1,0 +1,283 @@
+"""Rules of endpoints: registered by their owner, enrolled once by their agent, online while it is heard."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import sqlite3
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from funcx_lab.errors import Conflict, EndpointNotFound, InvalidName, InvalidRequest, NotAuthenticated
+from funcx_lab.protocol.states import EndpointState
+from funcx_lab_hub_service.access import may
+from funcx_lab_hub_service.auth import tokens
+from funcx_lab_hub_service.store import endpoints as store
+from funcx_lab_hub_service.store import tokens as token_store
+from funcx_lab_hub_service.store.records import EndpointRecord
+
+if TYPE_CHECKING:
+    from funcx_lab_hub_service.auth.principals import Principal
+    from funcx_lab_hub_service.store.database import Database
+
+#: An enrolment token works this many seconds.
+ENROLMENT_S = 15 * 60
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_KEY_LENGTH = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Whether an endpoint can take tasks now, as people are told."""
+
+    state: EndpointState
+    #: Unix seconds at which it came into this state
+    since: float
+    #: why it cannot take or start tasks; ``""`` if it can
+    reason: str = ""
+    #: the last heartbeat's status report
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def waiting_reason(self) -> str:
+        """Why tasks at the endpoint have no worker yet, as its agent says."""
+        reason = self.details.get("waiting_reason")
+        return reason if isinstance(reason, str) else ""
+
+
+class Endpoints:
+    """The registered endpoints, all in memory, and the condition of each.
+
+    Parameters
+    ----------
+    database : Database
+        Where they are.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._records: dict[str, EndpointRecord] = {}
+        self._by_name: dict[tuple[str, str], str] = {}
+        self._by_key: dict[str, str] = {}
+        self._conditions: dict[str, Condition] = {}
+        self._on_delete: list[Callable[[str], None]] = []
+
+    def start(self) -> None:
+        """Load them; the database must be open."""
+        for record in store.select(self._database.reader):
+            self._remember(record)
+
+    def _remember(self, record: EndpointRecord) -> None:
+        old = self._records.get(record.endpoint_id)
+        if old is not None and old.public_key is not None:
+            self._by_key.pop(old.public_key, None)
+        self._records[record.endpoint_id] = record
+        self._by_name[record.owner, record.name] = record.endpoint_id
+        if record.public_key is not None:
+            self._by_key[record.public_key] = record.endpoint_id
+
+    # --- registering --------------------------------------------------------------------------------
+
+    async def register(
+        self,
+        principal: Principal,
+        name: str,
+        metadata: dict[str, Any] | None = None,
+        endpoint_id: str | None = None,
+    ) -> tuple[str, str]:
+        """Register an endpoint and return its id and a one-time enrolment token (15 minutes).
+
+        The owner's endpoint of the same name keeps its id.
+
+        Raises
+        ------
+        InvalidName, InvalidRequest
+            If the name or the id is not well-formed.
+        Conflict
+            If the id belongs to another endpoint.
+        """
+        if not _NAME.fullmatch(name):
+            raise InvalidName(f"Endpoint name {name!r} must match [a-z0-9][a-z0-9_-]{{0,62}}.")
+        new_id = _checked_id(endpoint_id) if endpoint_id else str(uuid.uuid4())
+        known = self._records.get(self._by_name.get((principal.user, name), ""))
+        if endpoint_id and new_id != (known.endpoint_id if known else new_id):
+            raise Conflict(
+                f"Endpoint {name!r} is already registered as {known.endpoint_id if known else ''}."
+            )
+        new = EndpointRecord(0, new_id, principal.user, name, metadata or {}, time.time(), None, None)
+        token = secrets.token_urlsafe(32)
+        try:
+            record = await self._database.write(
+                lambda connection: store.upsert(connection, new, _digest(token), time.time() + ENROLMENT_S)
+            )
+        except sqlite3.IntegrityError:
+            raise Conflict(f"Endpoint id {new_id} is already taken.") from None
+        self._remember(record)
+        return record.endpoint_id, token
+
+    async def enrol(self, endpoint_id: str, enrolment_token: str, public_key: str) -> str:
+        """Bind the agent's CURVE key (Z85) with a one-time token and return the agent's own token.
+
+        Raises
+        ------
+        NotAuthenticated
+            If the enrolment token is wrong, used or too old.
+        InvalidRequest
+            If the key is not 40 characters of Z85.
+        """
+        if len(public_key) != _KEY_LENGTH or not public_key.isascii() or not public_key.isprintable():
+            raise InvalidRequest("public_key: a CURVE key is 40 characters of Z85.")
+        holder = self._by_key.get(public_key)
+        if holder is not None and holder != endpoint_id:
+            raise InvalidRequest("public_key: another endpoint uses this key; make a new one.")
+        agent_token = tokens.new_token()
+
+        def operation(connection: sqlite3.Connection) -> EndpointRecord | None:
+            now = time.time()
+            record = store.enrol(connection, endpoint_id, _digest(enrolment_token), public_key, now)
+            if record is not None:
+                token_store.revoke_endpoint(connection, endpoint_id, now)
+                token_store.insert(
+                    connection,
+                    sha256=tokens.digest(agent_token),
+                    user=record.owner,
+                    kind="endpoint",
+                    endpoint_id=endpoint_id,
+                    label=f"agent of {record.name}",
+                    now=now,
+                )
+            return record
+
+        record = await self._database.write(operation)
+        if record is None:
+            raise NotAuthenticated(
+                "The enrolment token is wrong, used or older than 15 minutes; register again."
+            )
+        self._remember(record)
+        return agent_token
+
+    async def delete(self, principal: Principal, name_or_id: str) -> None:
+        """Forget an endpoint; its agent's key and tokens stop working at once.
+
+        Raises
+        ------
+        EndpointNotFound
+            As `resolve`.
+        """
+        record = self.resolve(principal, name_or_id)
+
+        def operation(connection: sqlite3.Connection) -> None:
+            now = time.time()
+            store.delete(connection, record.key, now)
+            token_store.revoke_endpoint(connection, record.endpoint_id, now)
+
+        await self._database.write(operation)
+        self._records.pop(record.endpoint_id, None)
+        self._by_name.pop((record.owner, record.name), None)
+        self._conditions.pop(record.endpoint_id, None)
+        if record.public_key is not None:
+            self._by_key.pop(record.public_key, None)
+        for callback in self._on_delete:
+            callback(record.endpoint_id)
+
+    def when_deleted(self, callback: Callable[[str], None]) -> None:
+        """Call ``callback(endpoint_id)`` whenever an endpoint is deleted."""
+        self._on_delete.append(callback)
+
+    # --- asking -------------------------------------------------------------------------------------
+
+    def resolve(self, principal: Principal, name_or_id: str) -> EndpointRecord:
+        """Return the principal's endpoint of that name or id.
+
+        Raises
+        ------
+        EndpointNotFound
+            If there is none, or it is another's.
+        """
+        endpoint_id = self._by_name.get((principal.user, name_or_id), name_or_id)
+        record = self._records.get(endpoint_id)
+        if record is None or not may(principal, "read", record.owner, record.endpoint_id):
+            raise EndpointNotFound(
+                f"There is no endpoint {name_or_id!r}, or it is not yours; `funcx-lab status` lists yours."
+            )
+        return record
+
+    def list(self, principal: Principal) -> list[EndpointRecord]:
+        """Return the principal's endpoints, oldest first."""
+        mine = (record for record in self._records.values() if record.owner == principal.user)
+        return sorted(mine, key=lambda record: record.key)
+
+    def status(self, principal: Principal, name_or_id: str) -> dict[str, Any]:
+        """Return the condition as a JSON document.
+
+        Raises
+        ------
+        EndpointNotFound
+            As `resolve`.
+        """
+        condition = self.condition(self.resolve(principal, name_or_id).endpoint_id)
+        return {
+            "status": str(condition.state),
+            "since": condition.since,
+            "details": condition.details,
+            "reason": condition.reason,
+        }
+
+    # --- for the forwarder --------------------------------------------------------------------------
+
+    def get(self, endpoint_id: str) -> EndpointRecord | None:
+        """Return an endpoint that is not deleted, whoever owns it."""
+        return self._records.get(endpoint_id)
+
+    def endpoint_for_key(self, public_key: str) -> str | None:
+        """Return the endpoint that enrolled this CURVE key (Z85)."""
+        return self._by_key.get(public_key)
+
+    def condition(self, endpoint_id: str) -> Condition:
+        """Return the condition of an endpoint."""
+        condition = self._conditions.get(endpoint_id)
+        if condition is not None:
+            return condition
+        record = self._records.get(endpoint_id)
+        if record is None:
+            return Condition(EndpointState.OFFLINE, 0.0, "endpoint deleted")
+        if record.seen is None:
+            return Condition(EndpointState.REGISTERED, record.created, "endpoint has never connected")
+        return Condition(EndpointState.OFFLINE, record.seen, offline_reason(record.seen))
+
+    def set_condition(self, endpoint_id: str, condition: Condition) -> None:
+        """Take what the forwarder sees; coming and going is stored."""
+        record = self._records.get(endpoint_id)
+        if record is None:
+            return
+        old = self.condition(endpoint_id)
+        self._conditions[endpoint_id] = condition
+        if old.state is not condition.state:
+            self._records[endpoint_id] = replace(record, seen=condition.since)
+            self._database.submit(
+                lambda connection: store.mark_seen(connection, record.key, condition.since), _forget
+            )
+
+
+def offline_reason(since: float) -> str:
+    """Return what people read about an endpoint that is gone since ``since`` (Unix seconds)."""
+    return f"endpoint offline since {time.strftime('%H:%M:%S', time.localtime(since))}"
+
+
+def _forget(_value: object, _error: BaseException | None) -> None:
+    """Take the answer to a write that nobody waits for."""
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+def _checked_id(endpoint_id: str) -> str:
+    try:
+        return str(uuid.UUID(endpoint_id))
+    except ValueError:
+        raise InvalidRequest(f"endpoint id: {endpoint_id!r} is not a UUID.") from None

@@ -1,0 +1,124 @@
+"""Rules of functions: who may register, see and delete what."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import uuid
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+from funcx_lab.errors import FunctionNotFound, InvalidRequest, PayloadTooLarge
+from funcx_lab.protocol.messages import FunctionBody
+from funcx_lab_hub_service.access import may
+from funcx_lab_hub_service.store import functions as store
+from funcx_lab_hub_service.store.records import FunctionRecord
+
+if TYPE_CHECKING:
+    from funcx_lab_hub_service.auth.principals import Principal
+    from funcx_lab_hub_service.store.database import Database
+
+#: A function's body may have this many bytes.
+BODY_LIMIT = 10 * 1024 * 1024
+FORMATS = frozenset({"funcx-lab", "globus", "globus-source"})
+#: Bodies of functions that were sent lately are kept up to this many bytes.
+_CACHE_BYTES = 32 * 1024 * 1024
+#: Records of functions that were used lately.
+_CACHE_RECORDS = 10_000
+
+
+class Functions:
+    """The registered functions.
+
+    Parameters
+    ----------
+    database : Database
+        Where they are.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._records: OrderedDict[str, FunctionRecord] = OrderedDict()
+        self._bodies: OrderedDict[str, FunctionBody] = OrderedDict()
+        self._bodies_size = 0
+
+    async def register(
+        self, principal: Principal, name: str, body: bytes, format: str, meta: dict[str, Any] | None = None
+    ) -> str:
+        """Store a function and return its id; the same content under the same name keeps its id.
+
+        Raises
+        ------
+        InvalidRequest
+            If ``format`` is unknown or the body empty.
+        PayloadTooLarge
+            If the body has more than 10 MiB.
+        """
+        if format not in FORMATS:
+            raise InvalidRequest(f"format: {format!r} is none of {', '.join(sorted(FORMATS))}.")
+        if not body:
+            raise InvalidRequest("body: the function has no bytes.")
+        if len(body) > BODY_LIMIT:
+            raise PayloadTooLarge(
+                f"Function {name!r} has {len(body)} bytes, the limit is {BODY_LIMIT}; "
+                "pass large data as an argument instead of capturing it."
+            )
+        new = FunctionRecord(
+            *(0, str(uuid.uuid4()), principal.user, name, format, hashlib.sha256(body).hexdigest()),
+            *(meta or {}, time.time()),
+        )
+        return await self._database.write(lambda connection: store.insert(connection, new, body))
+
+    def get(self, principal: Principal, function_id: str) -> FunctionRecord:
+        """Return a function of the principal's.
+
+        Raises
+        ------
+        FunctionNotFound
+            If there is none of that id, or it is another's.
+        """
+        record = self._records.get(function_id)
+        if record is None:
+            record = store.find(self._database.reader, function_id)
+            if record is not None:
+                self._records[function_id] = record
+                if len(self._records) > _CACHE_RECORDS:
+                    self._records.popitem(last=False)
+        if record is None or not may(principal, "read", record.owner):
+            raise FunctionNotFound(
+                f"There is no function {function_id!r}, or it is not yours; register it first."
+            )
+        return record
+
+    def list(self, principal: Principal) -> list[FunctionRecord]:
+        """Return the principal's functions, newest first."""
+        return store.select(self._database.reader, principal.user)
+
+    async def delete(self, principal: Principal, function_id: str) -> None:
+        """Forget a function; tasks that were accepted still run.
+
+        Raises
+        ------
+        FunctionNotFound
+            As `get`.
+        """
+        record = self.get(principal, function_id)
+        await self._database.write(lambda connection: store.delete(connection, record.key, time.time()))
+        self._records.pop(function_id, None)
+
+    def body(self, function_id: str) -> FunctionBody | None:
+        """Return a function as it travels to an endpoint; for the forwarder, which has checked nothing."""
+        cached = self._bodies.get(function_id)
+        if cached is not None:
+            self._bodies.move_to_end(function_id)
+            return cached
+        found = store.body(self._database.reader, function_id)
+        if found is None:
+            return None
+        record, body = found
+        function = FunctionBody(function_id, record.sha256, record.format, record.name, body)
+        self._bodies[function_id] = function
+        self._bodies_size += len(body)
+        while self._bodies_size > _CACHE_BYTES and len(self._bodies) > 1:
+            self._bodies_size -= len(self._bodies.popitem(last=False)[1].body)
+        return function

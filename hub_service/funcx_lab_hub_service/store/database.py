@@ -1,0 +1,237 @@
+"""One SQLite file, one writer thread, group commit.
+
+Operations run first in, first out. Whatever has gathered while the last commit was under way forms
+the next transaction; a lone operation commits at once. Nobody is told before the commit has returned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from funcx_lab.errors import ServiceUnavailable, StorageFull
+from funcx_lab_hub_service.store.schema import migrate
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+#: Called on the loop after the commit, in commit order, with the operation's value or why it failed.
+Done = Callable[[Any, BaseException | None], None]
+_Entry = tuple[Callable[[sqlite3.Connection], Any], Done]
+_Answer = tuple[Done, Any, BaseException | None]
+
+#: So many operations at most share a transaction.
+_GROUP_LIMIT = 1000
+#: What SQLite says (Python 3.10 hands out no result code) when nothing written can be trusted any more.
+_FATAL = ("disk I/O error", "malformed", "not a database")
+_FULL = "is full"
+#: A number is ``boot << 40 | counter``, so it never repeats and grows over the service's lives.
+BOOT_SHIFT = 40
+
+
+def stop_the_process(error: BaseException) -> None:
+    """End at once with status 74 (EX_IOERR): acknowledging anything more could lose it."""
+    log.critical("The database cannot be written safely any more, stopping: %s", error)
+    os._exit(74)
+
+
+class Database:
+    """The hub service's store.
+
+    Parameters
+    ----------
+    path : Path
+        The SQLite file; made when absent, mode 0600.
+    on_fatal : callable
+        Called in the writer thread when writing cannot go on.
+    """
+
+    def __init__(self, path: Path, on_fatal: Callable[[BaseException], None] = stop_the_process) -> None:
+        self._path = path
+        self._on_fatal = on_fatal
+        self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._writer: sqlite3.Connection | None = None
+        self._reader: sqlite3.Connection | None = None
+        #: Number of this life of the service, on disk before it listens.
+        self.boot = 0
+
+    @property
+    def reader(self) -> sqlite3.Connection:
+        """A read-only connection for the loop's thread; small indexed queries only."""
+        assert self._reader is not None, "start() was not awaited"  # noqa: S101  # a mistake of ours, not of a user
+        return self._reader
+
+    async def start(self) -> None:
+        """Open, migrate, count this boot and start the writer thread.
+
+        Raises
+        ------
+        ConfigError
+            If a newer release wrote the file.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._writer = await asyncio.to_thread(self._open)
+        self._reader = sqlite3.connect(
+            f"{self._path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None
+        )
+        self._reader.execute("PRAGMA query_only = 1")
+        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+        self._thread.start()
+
+    def _open(self) -> sqlite3.Connection:
+        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+        connection = sqlite3.connect(
+            self._path, isolation_level=None, check_same_thread=False, cached_statements=256, timeout=30
+        )
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA cache_size = -65536")
+        migrate(connection)
+        connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'boot'")
+        self.boot = connection.execute("SELECT value FROM meta WHERE key = 'boot'").fetchone()[0]
+        return connection
+
+    def submit(self, operation: Callable[[sqlite3.Connection], Any], done: Done) -> None:
+        """Queue ``operation`` for the writer thread; ``done`` runs on the loop after its commit.
+
+        Raises
+        ------
+        ServiceUnavailable
+            If the database is not open.
+        """
+        if self._thread is None:
+            raise ServiceUnavailable("The hub service is stopping; send this again in a moment.")
+        self._queue.put((operation, done))
+
+    def write(self, operation: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+        """Queue ``operation`` and return a future of its value, resolved after its commit."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+        def done(value: T, error: BaseException | None) -> None:
+            if future.cancelled():
+                return
+            if error is None:
+                future.set_result(value)
+            else:
+                future.set_exception(error)
+
+        self.submit(operation, done)
+        return future
+
+    async def close(self) -> None:
+        """Commit what is queued and close the file."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._queue.put(None)
+            await asyncio.to_thread(thread.join)
+        for connection in (self._reader, self._writer):
+            if connection is not None:
+                connection.close()
+        self._reader = self._writer = None
+
+    # --- the writer thread --------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while self._commit_group(self._gather()):
+                pass
+        except BaseException as error:  # a dead writer must never look like a slow one
+            self._on_fatal(error)
+
+    def _gather(self) -> list[_Entry | None]:
+        group = [self._queue.get()]
+        try:
+            while group[-1] is not None and len(group) < _GROUP_LIMIT:
+                group.append(self._queue.get_nowait())
+        except queue.Empty:
+            pass
+        return group
+
+    def _commit_group(self, group: list[_Entry | None]) -> bool:
+        """Run one transaction and answer; False when the queue has come to its end."""
+        entries = [entry for entry in group if entry is not None]
+        if entries:
+            try:
+                answers = self._transact(entries)
+            except sqlite3.Error as error:
+                failure = self._judge(error)
+                answers = [(done, None, failure) for _, done in entries]
+            self._tell(answers)
+        return group[-1] is not None
+
+    def _transact(self, entries: list[_Entry]) -> list[_Answer]:
+        connection = self._writer
+        assert connection is not None  # noqa: S101  # the thread runs between start and close only
+        answers: list[_Answer] = []
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            alone = len(entries) == 1
+            for operation, done in entries:
+                answers.append(_attempt(connection, operation, done, alone))
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        return answers
+
+    def _judge(self, error: sqlite3.Error) -> BaseException:
+        """Return what the group's callers are told, or stop for good."""
+        text = str(error)
+        if any(word in text for word in _FATAL):
+            raise error
+        log.error("A group of writes was rolled back: %s", text)
+        if _FULL in text:
+            return StorageFull()
+        return ServiceUnavailable(
+            f"The database did not take this ({text}); nothing was accepted, try again."
+        )
+
+    def _tell(self, answers: list[_Answer]) -> None:
+        assert self._loop is not None  # noqa: S101  # set by start
+        try:
+            self._loop.call_soon_threadsafe(_answer, answers)
+        except RuntimeError:
+            log.warning("%d committed writes had nobody left to tell: the loop is closed.", len(answers))
+
+
+def _attempt(
+    connection: sqlite3.Connection, operation: Callable[[sqlite3.Connection], Any], done: Done, alone: bool
+) -> _Answer:
+    """Run one operation; what it raises undoes it alone, a failing disk undoes the whole group."""
+    if not alone:
+        connection.execute("SAVEPOINT operation")
+    try:
+        value = operation(connection)
+    except Exception as error:
+        if isinstance(error, sqlite3.Error) and _concerns_all(error):
+            raise
+        connection.execute("ROLLBACK" if alone else "ROLLBACK TO operation")
+        connection.execute("BEGIN IMMEDIATE" if alone else "RELEASE operation")
+        return done, None, error
+    if not alone:
+        connection.execute("RELEASE operation")
+    return done, value, None
+
+
+def _concerns_all(error: sqlite3.Error) -> bool:
+    text = str(error)
+    return _FULL in text or any(word in text for word in _FATAL)
+
+
+def _answer(answers: list[_Answer]) -> None:
+    for done, value, error in answers:
+        try:
+            done(value, error)
+        except Exception:
+            log.exception("What follows a commit failed")

@@ -1,0 +1,129 @@
+"""Task logs in the database.
+
+An event's ``seq`` is its place in the task's log. Place 1 is the derived ``received``, the last is
+the derived final state; what lies between is stored. ``i`` numbers the events of one execution.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+
+import msgspec
+
+from funcx_lab.protocol.messages import Event, EventBatch
+from funcx_lab.protocol.states import TaskState
+from funcx_lab_hub_service.store.records import CODES, TaskRecord
+
+_RUNNING = CODES[TaskState.RUNNING]
+_FINAL = CODES[TaskState.SUCCESS]
+#: Place of the first stored event.
+_FIRST = 2
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder().decode
+Logged = tuple[int, Event]
+
+
+def append(connection: sqlite3.Connection, task: int, stored: int, batch: EventBatch | None) -> list[Logged]:
+    """Store the events of ``batch`` that are new and leave no gap; return them with their places.
+
+    Parameters
+    ----------
+    task : int
+        The task's row.
+    stored : int
+        How many events its log holds; the caller keeps that column.
+    """
+    if batch is None or not batch.events:
+        return []
+    known = next_index(connection, task, batch.execution)
+    if batch.first > known:
+        return []
+    new = batch.events[known - batch.first :]
+    logged = [(_FIRST + stored + place, event) for place, event in enumerate(new)]
+    connection.executemany(
+        "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [
+            (task, seq, batch.execution, known + place, event.time, event.kind, _encode(event.data))
+            for place, (seq, event) in enumerate(logged)
+        ],
+    )
+    return logged
+
+
+def next_index(connection: sqlite3.Connection, task: int, execution: str) -> int:
+    """Return the number of the execution's first event that is not stored."""
+    row = connection.execute(
+        "SELECT i FROM events WHERE task = ? AND execution = ? AND i IS NOT NULL ORDER BY seq DESC LIMIT 1",
+        (task, execution),
+    ).fetchone()
+    return 0 if row is None else row[0] + 1
+
+
+def store_batches(
+    connection: sqlite3.Connection, endpoint: int, batches: Iterable[EventBatch]
+) -> tuple[list[tuple[str, str, int]], list[tuple[str, list[Logged]]]]:
+    """Store events of running tasks.
+
+    Returns
+    -------
+    acks, new : list, list
+        ``(task_id, execution, next)`` for the agent, ``(task_id, events)`` for the followers. Events
+        of a task that has ended are void and acknowledged; those of an unknown task are neither.
+    """
+    acks, published = [], []
+    for batch in batches:
+        row = connection.execute(
+            "SELECT id, state, events FROM tasks WHERE task_id = ? AND endpoint = ?",
+            (batch.task_id, endpoint),
+        ).fetchone()
+        if row is None:
+            continue
+        key, state, stored = row
+        if state >= _FINAL:
+            acks.append((batch.task_id, batch.execution, batch.first + len(batch.events)))
+            continue
+        new = append(connection, key, stored, batch)
+        if new:
+            connection.execute("UPDATE tasks SET events = ? WHERE id = ?", (stored + len(new), key))
+            published.append((batch.task_id, new))
+        acks.append((batch.task_id, batch.execution, next_index(connection, key, batch.execution)))
+    return acks, published
+
+
+def append_state(
+    connection: sqlite3.Connection, task: int, stored: int, state: TaskState, reason: str, time: float
+) -> Logged:
+    """Store a ``state`` event; the caller keeps the column that counts them."""
+    event = Event(time, "state", {"state": str(state), "reason": reason})
+    connection.execute(
+        "INSERT INTO events VALUES (?, ?, NULL, NULL, ?, ?, ?)",
+        (task, _FIRST + stored, time, event.kind, _encode(event.data)),
+    )
+    return _FIRST + stored, event
+
+
+def final_event(stored: int, time: float, state: TaskState, reason: str) -> Logged:
+    """Return the derived last entry of a log with ``stored`` events."""
+    return _FIRST + stored, Event(time, "state", {"state": str(state), "reason": reason})
+
+
+def select(connection: sqlite3.Connection, task: TaskRecord, after: int, limit: int) -> list[Logged]:
+    """Return a task's log behind place ``after``; of an ended task only what the winning run left."""
+    log: list[Logged] = []
+    if after < 1:
+        log.append((1, Event(task.received, "state", {"state": str(TaskState.RECEIVED), "reason": ""})))
+    winner = task.execution if task.state.is_final else None
+    rows = connection.execute(
+        "SELECT seq, time, kind, data FROM events WHERE task = ? AND seq > ?"
+        " AND (? IS NULL OR execution IS NULL OR execution = ?) ORDER BY seq LIMIT ?",
+        (task.key, after, winner, winner, limit - len(log)),
+    )
+    log += [(seq, Event(time, kind, _decode(data))) for seq, time, kind, data in rows]
+    if task.state.is_final and len(log) < limit:
+        reason = "" if task.error is None else task.error.message
+        last = final_event(task.events, task.ended or task.received, task.state, reason)
+        if last[0] > after:
+            log.append(last)
+    return log

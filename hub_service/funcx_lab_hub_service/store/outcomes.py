@@ -1,0 +1,317 @@
+"""How tasks end, in the writer's transaction: judged at its turn, the first end wins and never changes."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from funcx_lab.protocol.messages import ErrorInfo, Event, Outcome, ResultItem
+from funcx_lab.protocol.states import TaskState
+from funcx_lab.protocol.stream import OutcomeItem
+from funcx_lab_hub_service.store import events as event_log
+from funcx_lab_hub_service.store.records import CODES, EndpointRecord
+from funcx_lab_hub_service.store.tasks import FINAL, LEASED, QUEUED, chunks, count, encode, options_of
+
+#: So many runs may die with their worker before the task is given up.
+LOSS_LIMIT = 3
+
+_SELECT = """SELECT t.id, t.task_id, t.state, t.owner, u.name, g.group_id, t.endpoint, e.endpoint_id, eu.name,
+    t.received, t.started, t.events, t.tag, t.losses, t.execution
+    FROM tasks t JOIN task_groups g ON g.id = t.grp JOIN users u ON u.id = t.owner
+    JOIN endpoints e ON e.id = t.endpoint JOIN users eu ON eu.id = e.owner"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A task that has just ended, with all that its subscribers want to know."""
+
+    owner: str
+    group_id: str
+    item: OutcomeItem
+    #: the events stored with the end, the final ``state`` last
+    events: list[tuple[int, Event]]
+    #: the lease it was out under
+    tag: int | None
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What became of a message's entries."""
+
+    #: committed or void: ``(task_id, execution)``
+    acked: list[tuple[str, str]] = field(default_factory=list)
+    #: no such task: ``(task_id, tag)``
+    unknown: list[tuple[str, int]] = field(default_factory=list)
+    #: back in the queue
+    requeued: list[str] = field(default_factory=list)
+    ended: list[Ended] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Reconciliation:
+    """What the comparison with an inventory gave."""
+
+    #: leases that stand: ``(task_id, tag)``
+    kept: list[tuple[str, int]] = field(default_factory=list)
+    unknown: list[tuple[str, int]] = field(default_factory=list)
+    drop: list[tuple[str, int]] = field(default_factory=list)
+    ended: list[Ended] = field(default_factory=list)
+
+
+class _Task:
+    """A row of ``_SELECT``."""
+
+    __slots__ = (
+        *("key", "task_id", "state", "owner_key", "owner", "group_id", "endpoint", "endpoint_id"),
+        *("endpoint_owner", "received", "started", "events", "tag", "losses", "execution"),
+    )
+
+    def __init__(self, row: Sequence[Any]) -> None:
+        (self.key, self.task_id, self.state, self.owner_key, self.owner, self.group_id) = row[:6]
+        (self.endpoint, self.endpoint_id, self.endpoint_owner, self.received, self.started) = row[6:11]
+        (self.events, self.tag, self.losses, self.execution) = row[11:]
+
+
+def _find(connection: sqlite3.Connection, task_id: str) -> _Task | None:
+    row = connection.execute(f"{_SELECT} WHERE t.task_id = ?", (task_id,)).fetchone()
+    return None if row is None else _Task(row)
+
+
+class OutcomeWriter:
+    """Ends tasks; lives in the writer thread.
+
+    Parameters
+    ----------
+    next_cursor : callable
+        Returns a number greater than all before.
+    """
+
+    def __init__(self, next_cursor: Callable[[], int]) -> None:
+        self._next_cursor = next_cursor
+
+    def store_results(
+        self,
+        connection: sqlite3.Connection,
+        endpoint: EndpointRecord,
+        results: Iterable[ResultItem],
+        now: float,
+    ) -> Verdict:
+        """Judge outcomes that an endpoint sent."""
+        verdict, group = Verdict(), _Group(connection)
+        for result in results:
+            task = _find(connection, result.task_id)
+            if task is None:
+                verdict.unknown.append((result.task_id, result.tag))
+                continue
+            verdict.acked.append((result.task_id, result.execution))
+            if task.state < FINAL and task.endpoint == endpoint.key and task.key not in group:
+                new = event_log.append(connection, task.key, task.events, result.events)
+                task.events += len(new)
+                task.execution = result.execution if task.events else None
+                verdict.ended.append(self._end(group, task, _checked(result.outcome), now, new))
+        group.flush()
+        return verdict
+
+    def store_losses(
+        self,
+        connection: sqlite3.Connection,
+        endpoint: EndpointRecord,
+        losses: Iterable[tuple[str, int, str, str]],
+        now: float,
+    ) -> Verdict:
+        """Count executions that died with their worker, each once; give up the task at the third."""
+        verdict, group = Verdict(), _Group(connection)
+        for task_id, tag, execution, evidence in losses:
+            verdict.acked.append((task_id, execution))
+            task = _find(connection, task_id)
+            if task is None or task.state >= FINAL or task.endpoint != endpoint.key or task.key in group:
+                continue
+            if not _is_new_loss(connection, task, execution, evidence, now):
+                continue
+            if task.losses + 1 >= LOSS_LIMIT:
+                verdict.ended.append(self._end(group, task, _poisoned(evidence), now, []))
+            elif task.tag == tag and task.state != QUEUED:
+                _requeue(connection, [task.key], Counter({(task.owner_key, task.state): 1}))
+                verdict.requeued.append(task_id)
+        group.flush()
+        return verdict
+
+    def cancel(
+        self, connection: sqlite3.Connection, owner: str, task_ids: Iterable[str], now: float
+    ) -> tuple[list[str], list[Ended]]:
+        """Cancel the owner's tasks; return those that are cancelled now, and those that this call ended."""
+        cancelled, ended, group = [], [], _Group(connection)
+        outcome = Outcome(False, error=ErrorInfo("TASK_CANCELLED", "The task was cancelled."), ended=now)
+        for task_id in dict.fromkeys(task_ids):
+            task = _find(connection, task_id)
+            if task is None or task.owner != owner:
+                continue
+            if task.state < FINAL:
+                ended.append(self._end(group, task, outcome, now, []))
+                cancelled.append(task_id)
+            elif task.state == CODES[TaskState.CANCELLED]:
+                cancelled.append(task_id)
+        group.flush()
+        return cancelled, ended
+
+    def reconcile(
+        self,
+        connection: sqlite3.Connection,
+        endpoint: EndpointRecord,
+        session: int,
+        spool: str,
+        inventory: Mapping[str, int],
+        now: float,
+    ) -> Reconciliation:
+        """Compare what the endpoint holds with its leases from earlier sessions."""
+        result, group, back, moved = Reconciliation(), _Group(connection), [], Counter[tuple[int, int]]()
+        rows = connection.execute(
+            f"{_SELECT.replace('t.execution', 't.execution, t.options, s.spool', 1)}"
+            " LEFT JOIN sessions s ON s.id = t.session"
+            " WHERE t.endpoint = ? AND t.state IN (0, 2, 3, 4) AND t.state < 5 AND t.session < ?",
+            (endpoint.key, session),
+        ).fetchall()
+        kept_keys = []
+        for *row, blob, leased_spool in rows:
+            task, options = _Task(row), options_of(blob)
+            if inventory.get(task.task_id) == task.tag:
+                result.kept.append((task.task_id, task.tag))
+                kept_keys.append((session, task.key))
+            elif options is not None and options.at_most_once and leased_spool != spool:
+                result.ended.append(self._end(group, task, _lost_unknown(), now, []))
+            else:
+                back.append(task.key)
+                moved[task.owner_key, task.state] += 1
+        connection.executemany("UPDATE tasks SET session = ? WHERE id = ?", kept_keys)
+        _requeue(connection, back, moved)
+        group.flush()
+        result.unknown, result.drop = _compare(connection, endpoint, inventory)
+        return result
+
+    def _end(
+        self, group: _Group, task: _Task, outcome: Outcome, now: float, events: list[tuple[int, Event]]
+    ) -> Ended:
+        state = _state_of(outcome)
+        cursor = self._next_cursor()
+        started, ended = outcome.started or task.started, outcome.ended or now
+        group.add(task, CODES[state], (started, ended, cursor), outcome)
+        item = OutcomeItem(
+            *(cursor, task.task_id, str(state), outcome.payload, outcome.object, outcome.error),
+            *(task.endpoint_id, task.owner == task.endpoint_owner),
+            (task.received, started or 0.0, ended),
+        )
+        reason = "" if outcome.error is None else outcome.error.message
+        last = event_log.final_event(task.events, ended, state, reason)
+        return Ended(task.owner, task.group_id, item, [*events, last], task.tag)
+
+
+class _Group:
+    """Rows of the tasks that one operation ends, written together."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._updates: dict[int, tuple[Any, ...]] = {}
+        self._results: list[tuple[Any, ...]] = []
+        self._moved = Counter[tuple[int, int]]()
+
+    def __contains__(self, key: int) -> bool:
+        return key in self._updates
+
+    def add(self, task: _Task, state: int, times: tuple[Any, ...], outcome: Outcome) -> None:
+        error = None if outcome.error is None else encode(outcome.error)
+        worker = encode(outcome.worker) if outcome.worker else None
+        facts = (task.events, task.execution, task.losses, error, worker)
+        self._updates[task.key] = (state, *times, *facts, task.key)
+        if outcome.object is not None:
+            self._results.append((task.key, outcome.payload, outcome.object.sha256, outcome.object.size))
+        elif outcome.payload:
+            self._results.append((task.key, outcome.payload, None, None))
+        self._moved[task.owner_key, task.state] -= 1
+        self._moved[task.owner_key, state] += 1
+
+    def flush(self) -> None:
+        if not self._updates:
+            return
+        self._connection.executemany(
+            "UPDATE tasks SET state = ?, started = ?, ended = ?, outcome_seq = ?, events = ?, execution = ?,"
+            " losses = ?, error = ?, worker = coalesce(?, worker) WHERE id = ?",
+            self._updates.values(),
+        )
+        self._connection.executemany("INSERT INTO results VALUES (?, ?, ?, ?)", self._results)
+        count(self._connection, self._moved)
+
+
+def _requeue(connection: sqlite3.Connection, keys: list[int], moved: Counter[tuple[int, int]]) -> None:
+    connection.executemany(
+        "UPDATE tasks SET state = ?, tag = NULL, session = NULL WHERE id = ?", ((QUEUED, key) for key in keys)
+    )
+    for (owner, state), n in moved.items():
+        count(connection, {(owner, state): -n, (owner, QUEUED): n})
+
+
+def _is_new_loss(
+    connection: sqlite3.Connection, task: _Task, execution: str, evidence: str, now: float
+) -> bool:
+    if not connection.execute(
+        "INSERT OR IGNORE INTO losses VALUES (?, ?, ?, ?)", (execution, task.key, now, evidence)
+    ).rowcount:
+        return False
+    connection.execute("UPDATE tasks SET losses = losses + 1 WHERE id = ?", (task.key,))
+    return True
+
+
+def _compare(
+    connection: sqlite3.Connection, endpoint: EndpointRecord, inventory: Mapping[str, int]
+) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+    """Return which held leases belong to no task, and which to one that has ended or is elsewhere."""
+    live: dict[str, bool] = {}
+    for chunk in chunks(list(inventory)):
+        marks = ",".join("?" * len(chunk))
+        live.update(
+            (task_id, state < FINAL and key == endpoint.key)
+            for task_id, state, key in connection.execute(
+                f"SELECT task_id, state, endpoint FROM tasks WHERE task_id IN ({marks})",  # noqa: S608  # marks only
+                chunk,
+            )
+        )
+    unknown = [(task_id, tag) for task_id, tag in inventory.items() if task_id not in live]
+    return unknown, [(task_id, tag) for task_id, tag in inventory.items() if live.get(task_id) is False]
+
+
+def _state_of(outcome: Outcome) -> TaskState:
+    if outcome.ok:
+        return TaskState.SUCCESS
+    cancelled = outcome.error is not None and outcome.error.code == "TASK_CANCELLED"
+    return TaskState.CANCELLED if cancelled else TaskState.FAILED
+
+
+def _checked(outcome: Outcome) -> Outcome:
+    """Return the outcome with an error if, and only if, it failed."""
+    if outcome.ok or outcome.error is not None:
+        return outcome
+    error = ErrorInfo("TASK_ERROR", "The endpoint reported a failure without saying why.")
+    return Outcome(
+        False, outcome.payload, outcome.object, error, outcome.started, outcome.ended, outcome.worker
+    )
+
+
+def _poisoned(evidence: str) -> Outcome:
+    message = (
+        f"The task was running each time that {LOSS_LIMIT} workers died, so it is not tried again. {evidence}"
+    )
+    return Outcome(False, error=ErrorInfo("TASK_POISONED", message.strip()))
+
+
+def _lost_unknown() -> Outcome:
+    message = (
+        "The task was handed to its endpoint once, and the endpoint cannot say how it ended; "
+        "at_most_once forbids another run."
+    )
+    return Outcome(False, error=ErrorInfo("LOST_UNKNOWN", message))
+
+
+#: LEASED is what a kept lease is shown as when it has not started.
+__all__ = ["LEASED", "LOSS_LIMIT", "Ended", "OutcomeWriter", "Reconciliation", "Verdict"]

@@ -1,0 +1,440 @@
+"""Rules of tasks: taken in once, ended once, seen by their owner."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import re
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+
+from funcx_lab.errors import (
+    Conflict,
+    FuncxLabError,
+    InvalidRequest,
+    NotAuthorized,
+    ObjectNotFound,
+    PayloadTooLarge,
+    TaskNotFound,
+)
+from funcx_lab.protocol.messages import Event, ResultItem, TaskOptions
+from funcx_lab.protocol.states import EndpointState, TaskState
+from funcx_lab.protocol.stream import NewTask, OutcomeItem, Refusal
+from funcx_lab_hub_service.access import may_create
+from funcx_lab_hub_service.store import events as event_store
+from funcx_lab_hub_service.store import objects as object_store
+from funcx_lab_hub_service.store import results as result_store
+from funcx_lab_hub_service.store import tasks as store
+from funcx_lab_hub_service.store.database import BOOT_SHIFT
+from funcx_lab_hub_service.store.outcomes import Ended, OutcomeWriter, Reconciliation, Verdict
+from funcx_lab_hub_service.store.records import CODES, EndpointRecord, TaskRecord
+
+if TYPE_CHECKING:
+    from funcx_lab_hub_service.auth.principals import Principal
+    from funcx_lab_hub_service.endpoints import Condition, Endpoints
+    from funcx_lab_hub_service.feed import Feed
+    from funcx_lab_hub_service.functions import Functions
+    from funcx_lab_hub_service.store.database import Database
+
+#: Arguments inside a submit may have this many bytes; larger ones come as objects.
+INLINE_LIMIT = 10 * 1024 * 1024
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+class Offer(Protocol):
+    """Leases for the first tasks of a submit, to be sent once their insert is in the writer's queue."""
+
+    session: int
+    tags: Sequence[int]
+
+    def send(self) -> None:
+        """Send the tasks to their endpoint."""
+
+
+class Dispatcher(Protocol):
+    """What the rules ask of the forwarder."""
+
+    def offer(
+        self, endpoint_id: str, function_id: str, tasks: Sequence[NewTask], options: TaskOptions | None
+    ) -> Offer | None:
+        """Return leases for as many of the tasks as may leave before their commit; None for none."""
+
+    def queued(self, endpoint_id: str) -> None:
+        """Tasks for this endpoint are in the writer's queue, to be leased from the store."""
+
+    def withdraw(self, endpoint_id: str, task_ids: Iterable[str]) -> None:
+        """Forget these offered leases: their insert failed."""
+
+    def cancelled(self, endpoint_id: str, leases: Sequence[tuple[str, int | None]]) -> None:
+        """Tell the endpoint that these tasks have ended: it may stop them."""
+
+
+class Tasks:
+    """The tasks.
+
+    Parameters
+    ----------
+    database : Database
+        Where they are; open.
+    endpoints, functions
+        What they refer to.
+    feed : Feed
+        Is told what has been committed.
+    """
+
+    def __init__(self, database: Database, endpoints: Endpoints, functions: Functions, feed: Feed) -> None:
+        self._database = database
+        self._endpoints = endpoints
+        self._functions = functions
+        self._feed = feed
+        self._dispatcher: Dispatcher | None = None
+        #: ids whose first insert is in the writer's queue
+        self._pending: set[str] = set()
+        numbers = itertools.count((database.boot << BOOT_SHIFT) + 1)
+        self._writer = store.TaskWriter(store.next_key(database.reader))
+        self.outcomes = OutcomeWriter(numbers.__next__)
+
+    def attach(self, dispatcher: Dispatcher) -> None:
+        """Hand tasks to ``dispatcher`` from now on."""
+        self._dispatcher = dispatcher
+
+    # --- submitting ---------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        principal: Principal,
+        endpoint: str,
+        function_id: str,
+        group_id: str,
+        tasks: Sequence[NewTask],
+        options: TaskOptions | None = None,
+    ) -> asyncio.Future[list[Refusal]]:
+        """Take in tasks; the future resolves after their commit.
+
+        The same id with the same content again is fine and changes nothing.
+
+        Parameters
+        ----------
+        endpoint : str
+            Name or id.
+
+        Returns
+        -------
+        asyncio.Future
+            Resolves to the refused tasks: `Conflict` if another task has the id.
+
+        Raises
+        ------
+        EndpointNotFound, FunctionNotFound, NotAuthorized
+            At once; nothing was taken in.
+        StorageFull, ServiceUnavailable
+            From the future; nothing was taken in.
+        """
+        if not may_create(principal, "task"):
+            raise NotAuthorized("An endpoint's own token cannot submit tasks.")
+        target = self._endpoints.resolve(principal, endpoint)
+        function = self._functions.get(principal, function_id)
+        taken, refused = self._sift(principal, tasks)
+        future: asyncio.Future[list[Refusal]] = asyncio.get_running_loop().create_future()
+        if not taken:
+            future.set_result(refused)
+            return future
+        offer = self._offer(target.endpoint_id, function_id, taken, options)
+        tags = offer.tags if offer else ()
+        new = store.Insertion(
+            *(principal.user, group_id, target.key, function.key, taken, options, tags),
+            *(offer.session if offer else None, time.time()),
+        )
+        pending = {task.task_id for task in taken} - self._pending
+        self._pending |= pending
+
+        def done(conflicts: list[str], error: BaseException | None) -> None:
+            self._pending -= pending
+            void = conflicts if error is None else [task.task_id for task in taken]
+            if void and self._dispatcher is not None:
+                self._dispatcher.withdraw(target.endpoint_id, void)
+            if future.cancelled():
+                return
+            if error is None:
+                future.set_result(refused + [_refusal(task_id, Conflict(_TAKEN)) for task_id in conflicts])
+            else:
+                future.set_exception(error)
+
+        self._database.submit(lambda connection: self._writer.insert(connection, new), done)
+        if offer is not None:
+            offer.send()
+        if len(tags) < len(taken) and self._dispatcher is not None:
+            self._dispatcher.queued(target.endpoint_id)
+        return future
+
+    def _sift(self, principal: Principal, tasks: Sequence[NewTask]) -> tuple[list[NewTask], list[Refusal]]:
+        """Return the well-formed tasks, each id once, and the refusals of the others."""
+        taken: dict[str, NewTask] = {}
+        refused = []
+        for task in tasks:
+            error = self._fault(principal, task)
+            if error is None and taken.setdefault(task.task_id, task) != task:
+                error = Conflict(_TAKEN)
+            if error is not None:
+                refused.append(_refusal(task.task_id, error))
+        return list(taken.values()), refused
+
+    def _fault(self, principal: Principal, task: NewTask) -> FuncxLabError | None:
+        if not _UUID.fullmatch(task.task_id):
+            return InvalidRequest(f"task_id: {task.task_id[:80]!r} is not a UUID in lower case.")
+        if len(task.payload) > INLINE_LIMIT:
+            return PayloadTooLarge(
+                f"The arguments have {len(task.payload)} bytes, the limit inside a message is "
+                f"{INLINE_LIMIT}; send them as an object."
+            )
+        if task.object is not None:
+            size = object_store.owned_size(self._database.reader, task.object.sha256, principal.user)
+            if size != task.object.size:
+                return ObjectNotFound(
+                    f"There is no object {task.object.sha256[:80]!r} of yours; upload it first."
+                )
+        return None
+
+    def _offer(
+        self, endpoint_id: str, function_id: str, tasks: Sequence[NewTask], options: TaskOptions | None
+    ) -> Offer | None:
+        """Return leases that may leave ahead of the commit: only of ids that nobody has seen."""
+        if self._dispatcher is None or (options is not None and options.at_most_once):
+            return None
+        task_ids = [task.task_id for task in tasks]
+        if not self._pending.isdisjoint(task_ids) or store.known_ids(self._database.reader, task_ids):
+            return None
+        return self._dispatcher.offer(endpoint_id, function_id, tasks, options)
+
+    # --- cancelling ---------------------------------------------------------------------------------
+
+    async def cancel(self, principal: Principal, task_ids: Iterable[str]) -> list[str]:
+        """Cancel tasks; return those that are cancelled now, whether by this call or before."""
+        task_ids = list(task_ids)
+        answer: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
+
+        def done(value: tuple[list[str], list[Ended]], error: BaseException | None) -> None:
+            if error is None:
+                self._stop(value[1])
+                self._publish(value[1])
+            if not answer.cancelled():
+                _settle(answer, value and value[0], error)
+
+        self._database.submit(
+            lambda connection: self.outcomes.cancel(connection, principal.user, task_ids, time.time()), done
+        )
+        return await answer
+
+    def _stop(self, ended: list[Ended]) -> None:
+        leases: dict[str, list[tuple[str, int | None]]] = {}
+        for end in ended:
+            leases.setdefault(end.item.endpoint_id, []).append((end.item.task_id, end.tag))
+        if self._dispatcher is not None:
+            for endpoint_id, stopped in leases.items():
+                self._dispatcher.cancelled(endpoint_id, stopped)
+
+    # --- asking -------------------------------------------------------------------------------------
+
+    def record(self, principal: Principal, task_id: str) -> TaskRecord:
+        """Return one task.
+
+        Raises
+        ------
+        TaskNotFound
+            If there is none of that id, or it is another's.
+        """
+        for record in store.select_by_ids(self._database.reader, principal.user, [task_id]):
+            return self._refined(record)
+        raise TaskNotFound(f"There is no task {task_id!r}, or it is not yours.")
+
+    def records(
+        self,
+        principal: Principal,
+        *,
+        task_ids: Sequence[str] | None = None,
+        group_id: str | None = None,
+        endpoint_id: str | None = None,
+        states: Iterable[TaskState] | None = None,
+        limit: int = 100,
+        before: int | None = None,
+    ) -> list[TaskRecord]:
+        """Return the principal's tasks: those of ``task_ids`` in that order, or the newest first.
+
+        ``before`` is the ``key`` of the last record of the page before.
+        """
+        if task_ids is not None:
+            found = store.select_by_ids(self._database.reader, principal.user, task_ids)
+            return [self._refined(record) for record in found]
+        codes = None if states is None else _codes(states)
+        found = store.select(
+            self._database.reader,
+            principal.user,
+            group_id=group_id,
+            endpoint_id=endpoint_id,
+            states=codes,
+            limit=limit,
+            before=before,
+        )
+        return [self._refined(record) for record in found]
+
+    def counts(self, principal: Principal) -> dict[TaskState, int]:
+        """Return how many of the principal's tasks are in each state."""
+        return store.tallies(self._database.reader, principal.user)
+
+    def outcome(self, principal: Principal, task_id: str) -> OutcomeItem | None:
+        """Return how a task ended; None if it has not, or there is no such task of the principal's."""
+        return result_store.select_one(self._database.reader, principal.user, task_id)
+
+    def outcomes_after(
+        self, principal: Principal, group_id: str, cursor: int, limit: int = 1000
+    ) -> list[OutcomeItem]:
+        """Return a task group's outcomes behind ``cursor``, in commit order."""
+        return result_store.select_group(self._database.reader, principal.user, group_id, cursor, limit)
+
+    def events_after(
+        self, principal: Principal, task_id: str, seq: int, limit: int = 1000
+    ) -> list[tuple[int, Event]]:
+        """Return a task's log behind ``seq``; of an ended task only what the winning run left.
+
+        Raises
+        ------
+        TaskNotFound
+            As `record`.
+        """
+        return event_store.select(self._database.reader, self.record(principal, task_id), seq, limit)
+
+    async def wait(self, principal: Principal, task_ids: Iterable[str], timeout_s: float) -> None:
+        """Return when all of the principal's tasks among ``task_ids`` have ended or the time is over."""
+        loop = asyncio.get_running_loop()
+        missing = set(task_ids)
+        over: asyncio.Future[None] = loop.create_future()
+
+        def ended(item: OutcomeItem) -> None:
+            missing.discard(item.task_id)
+            if not missing and not over.done():
+                over.set_result(None)
+
+        unsubscribe = [self._feed.task(task_id, ended) for task_id in missing]
+        try:
+            known = store.select_by_ids(self._database.reader, principal.user, list(missing))
+            missing.intersection_update([record.task_id for record in known if not record.state.is_final])
+            if missing:
+                await asyncio.wait([over], timeout=timeout_s)
+        finally:
+            for function in unsubscribe:
+                function()
+
+    def _refined(self, record: TaskRecord) -> TaskRecord:
+        """Return the record with the state and reason that its endpoint's condition gives it."""
+        if record.state.is_final:
+            return replace(record, reason="" if record.error is None else record.error.message)
+        state, reason = visible_state(record.state, self._endpoints.condition(record.endpoint_id))
+        return replace(record, state=state, reason=reason)
+
+    # --- for the forwarder --------------------------------------------------------------------------
+
+    def store_results(
+        self,
+        endpoint: EndpointRecord,
+        results: Sequence[ResultItem],
+        done: Callable[[Verdict | None], None],
+    ) -> None:
+        """Judge results at their turn; ``done`` gets the verdict after the commit, None if that failed."""
+        self._judge(
+            lambda connection: self.outcomes.store_results(connection, endpoint, results, time.time()), done
+        )
+
+    def store_losses(
+        self,
+        endpoint: EndpointRecord,
+        losses: Sequence[tuple[str, int, str, str]],
+        done: Callable[[Verdict | None], None],
+    ) -> None:
+        """Count runs that died with their worker; ``done`` as for `store_results`."""
+        self._judge(
+            lambda connection: self.outcomes.store_losses(connection, endpoint, losses, time.time()), done
+        )
+
+    def _judge(
+        self, operation: Callable[[sqlite3.Connection], Verdict], done: Callable[[Verdict | None], None]
+    ) -> None:
+        def committed(verdict: Verdict | None, error: BaseException | None) -> None:
+            if verdict is not None and error is None:
+                self._publish(verdict.ended)
+            done(verdict)
+
+        self._database.submit(operation, committed)
+
+    def reconcile(
+        self,
+        endpoint: EndpointRecord,
+        session: int,
+        spool: str,
+        inventory: dict[str, int],
+        done: Callable[[Reconciliation | None], None],
+    ) -> None:
+        """Compare an inventory with the leases, at its turn; ``done`` as for `store_results`."""
+
+        def committed(result: Reconciliation | None, error: BaseException | None) -> None:
+            if result is not None and error is None:
+                self._publish(result.ended)
+            done(result)
+
+        self._database.submit(
+            lambda connection: self.outcomes.reconcile(
+                connection, endpoint, session, spool, inventory, time.time()
+            ),
+            committed,
+        )
+
+    def publish_events(self, news: Iterable[tuple[str, list[tuple[int, Event]]]]) -> None:
+        """Tell followers of committed events."""
+        for task_id, events in news:
+            self._feed.publish_events(task_id, events, False)
+
+    def _publish(self, ended: list[Ended]) -> None:
+        groups: dict[tuple[str, str], list[OutcomeItem]] = {}
+        for end in ended:
+            groups.setdefault((end.owner, end.group_id), []).append(end.item)
+            if self._feed.is_followed(end.item.task_id):
+                self._feed.publish_events(end.item.task_id, end.events, True)
+        for (owner, group_id), items in groups.items():
+            self._feed.publish_outcomes(owner, group_id, items)
+
+
+_TAKEN = "Another task has this id; make a new one for each call."
+
+
+def _refusal(task_id: str, error: FuncxLabError) -> Refusal:
+    return Refusal(task_id, error.as_document())
+
+
+def _settle(future: asyncio.Future[list[str]], value: list[str], error: BaseException | None) -> None:
+    if error is None:
+        future.set_result(value)
+    else:
+        future.set_exception(error)
+
+
+def _codes(states: Iterable[TaskState]) -> list[int]:
+    """Return the stored states behind visible ones; all that wait are told apart by `visible_state` only."""
+    wanted = set(states)
+    waiting = {state for state in TaskState if CODES[state] < CODES[TaskState.RUNNING]}
+    return [CODES[state] for state in (wanted | waiting if wanted & waiting else wanted)]
+
+
+def visible_state(state: TaskState, condition: Condition) -> tuple[TaskState, str]:
+    """Return the state that people see for a stored live state, and why it waits."""
+    away = condition.state is not EndpointState.ONLINE
+    if state is TaskState.RUNNING:
+        return state, condition.reason if away else ""
+    if away:
+        return TaskState.WAITING_FOR_EP, condition.reason
+    if state is TaskState.WAITING_FOR_EP:
+        return state, "in line for the endpoint"
+    if condition.waiting_reason:
+        return TaskState.WAITING_FOR_NODES, condition.waiting_reason
+    return TaskState.WAITING_FOR_LAUNCH, ""

@@ -1,1 +1,34 @@
-"""HTTP and WebSocket handlers, one resource a file."""
+"""The routes: one resource a file, each ends in its ``routes``."""
+
+from __future__ import annotations
+
+import re
+
+from funcx_lab_hub_service.handlers import (
+    endpoints,
+    functions,
+    globus_tasks,
+    objects,
+    service,
+    stream,
+    submit,
+    tasks,
+)
+from funcx_lab_hub_service.handlers.base import Guard
+
+#: ``(path with {names}, handler)``, as in ``openapi.yaml``.
+routes: list[tuple[str, type[Guard]]] = [
+    *service.routes,
+    *functions.routes,
+    *endpoints.routes,
+    *submit.routes,
+    *tasks.routes,
+    *globus_tasks.routes,
+    *objects.routes,
+    *stream.routes,
+]
+
+
+def pattern(path: str) -> str:
+    """Return the regular expression of a path with ``{names}``."""
+    return re.sub(r"\{(\w+)\}", r"([^/]+)", path)

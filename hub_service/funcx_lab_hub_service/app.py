@@ -1,0 +1,222 @@
+"""The composition root: what the hub service is made of, started and stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import socket
+import time
+from pathlib import Path
+
+import tornado.httpserver
+import tornado.web
+
+import funcx_lab
+from funcx_lab.config import write_private
+from funcx_lab.errors import ConfigError, NotAuthenticated, ServiceStartError
+from funcx_lab.locks import take_lock
+from funcx_lab.protocol.stream import STREAM_LIMIT
+from funcx_lab_hub_service.auth.tokens import Tokens
+from funcx_lab_hub_service.config import ServiceConfig
+from funcx_lab_hub_service.endpoints import Endpoints
+from funcx_lab_hub_service.feed import Feed
+from funcx_lab_hub_service.forwarder.forwarder import Forwarder
+from funcx_lab_hub_service.functions import Functions
+from funcx_lab_hub_service.handlers import pattern, routes
+from funcx_lab_hub_service.handlers.base import NoRoute, Services
+from funcx_lab_hub_service.handlers.stream import StreamHandler
+from funcx_lab_hub_service.listening import Ports, bind, tls_context
+from funcx_lab_hub_service.local_endpoint import LocalEndpoint
+from funcx_lab_hub_service.objects import Objects
+from funcx_lab_hub_service.store.database import Database
+from funcx_lab_hub_service.tasks import Tasks
+
+logger = logging.getLogger(__name__)
+
+_LOCAL_STOP_S = 6.0
+_PING_S = 20.0
+_CHUNK = 256 * 1024
+
+
+class HubService:
+    """One hub service.
+
+    Parameters
+    ----------
+    config : ServiceConfig
+        How it runs.
+
+    Attributes
+    ----------
+    url : str
+        Where it listens; set by `start`.
+    """
+
+    def __init__(self, config: ServiceConfig) -> None:
+        config.check()
+        self.config = config
+        self.url = ""
+        self.ports = Ports(config.data / "ports.json")
+        self._started = contextlib.AsyncExitStack()
+
+    async def start(self) -> None:
+        """Open the store, listen, and tell where.
+
+        Raises
+        ------
+        ServiceStartError
+            If another hub service holds the directory, or the port is taken.
+        ConfigError
+            If files cannot be used.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Stop accepting, commit what was accepted, and leave; harmless when called twice."""
+        await self._started.aclose()
+
+    async def _start(self) -> None:
+        config = self.config
+        config.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        config.data.chmod(0o700)
+        self._take_lock()
+        self.database = Database(config.database)
+        self._started.push_async_callback(self.database.close)
+        await self.database.start()
+        self.tokens = Tokens(self.database)
+        self.services = self._wire()
+        if config.home is not None:
+            await self._provide_token(config.home / "token")
+        await self.forwarder.start()
+        self._started.push_async_callback(self.forwarder.stop)
+        self._listen()
+        if config.home is not None:
+            self._write_service_file(config.home / "service.json")
+            await self._start_local_endpoint(config.home)
+
+    def _wire(self) -> Services:
+        """Build the rules on the store and the forwarder on the rules."""
+        config, database = self.config, self.database
+        feed = Feed()
+        functions = Functions(database)
+        endpoints = Endpoints(database)
+        endpoints.start()
+        tasks = Tasks(database, endpoints, functions, feed)
+        self.forwarder = Forwarder()
+        return Services(
+            config=config,
+            tokens=self.tokens,
+            functions=functions,
+            endpoints=endpoints,
+            tasks=tasks,
+            objects=Objects(database, config.data / "objects", config.object_limit),
+            feed=feed,
+            link=self.forwarder,
+            hosts=set(),
+        )
+
+    def _take_lock(self) -> None:
+        """Hold the directory for life: liveness is the lock."""
+        path = self.config.home / "service.lock" if self.config.home else self.config.data / "service.lock"
+        descriptor = take_lock(path, wait_s=1.0)
+        if descriptor is None:
+            raise ServiceStartError(f"Another hub service runs on this directory already: it holds {path}.")
+        self._started.callback(os.close, descriptor)
+
+    async def _provide_token(self, path: Path) -> None:
+        """Make the embedded user's token at the first start, and know it at every other."""
+        try:
+            token = path.read_text(encoding="ascii").strip()
+        except FileNotFoundError:
+            token = await self.tokens.create(self.config.user, label="embedded")
+            write_private(path, token + "\n")
+            return
+        except (OSError, UnicodeDecodeError) as err:
+            raise ConfigError(f"{path} cannot be read: {err}. Remove it to get a new token.") from err
+        if path.stat().st_mode & 0o077:
+            raise ConfigError(f"Others can read {path}. Remove it to get a new token.")
+        try:
+            self.tokens.verify(token)
+        except NotAuthenticated:
+            await self.tokens.create(self.config.user, label="embedded", token=token)
+
+    # --- HTTP ---------------------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        config = self.config
+        sockets = bind(config.host, config.port, self.ports.get("http"))
+        port = sockets[0].getsockname()[1]
+        scheme = "http" if config.certfile is None else "https"
+        host = f"[{config.host}]" if ":" in config.host else config.host
+        self.url = f"{scheme}://{host}:{port}"
+        names = {host, "localhost", "127.0.0.1"}
+        self.services.hosts.update(f"{name.lower()}:{port}" for name in names)
+        self.services.hosts.update(name.lower() for name in config.public_hosts)
+        self.ports.set("http", port)
+        server = tornado.httpserver.HTTPServer(
+            self._application(),
+            ssl_options=config.certfile and tls_context(config.certfile, config.keyfile),
+            max_body_size=config.object_limit + 1,
+            chunk_size=_CHUNK,
+        )
+        self._started.push_async_callback(self._close_connections, server)
+        server.add_sockets(sockets)
+
+    def _application(self) -> tornado.web.Application:
+        return tornado.web.Application(
+            [(pattern(path), handler) for path, handler in routes],
+            default_handler_class=NoRoute,
+            services=self.services,
+            websocket_max_message_size=STREAM_LIMIT,
+            websocket_ping_interval=_PING_S,
+            log_function=_log_request,
+        )
+
+    async def _close_connections(self, server: tornado.httpserver.HTTPServer) -> None:
+        """Take nothing new, let what was accepted be committed and answered, hang up."""
+        server.stop()
+        for stream in tuple(StreamHandler.open_streams):
+            if stream.services is self.services:
+                stream.leave()
+        await self.database.write(lambda connection: None)
+        await asyncio.sleep(0)
+        await server.close_all_connections()
+
+    # --- files --------------------------------------------------------------------------------------
+
+    def _write_service_file(self, path: Path) -> None:
+        document = {
+            "url": self.url,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "version": funcx_lab.__version__,
+            "started": time.time(),
+        }
+        self._started.callback(path.unlink, missing_ok=True)
+        write_private(path, json.dumps(document))
+
+    async def _start_local_endpoint(self, home: Path) -> None:
+        endpoint = LocalEndpoint(home)
+
+        async def stop() -> None:
+            try:
+                await asyncio.wait_for(endpoint.stop(), _LOCAL_STOP_S)
+            except asyncio.TimeoutError:
+                logger.warning("the endpoint `local` did not stop within %s s", _LOCAL_STOP_S)
+
+        self._started.push_async_callback(stop)
+        await endpoint.start()
+
+
+def _log_request(handler: tornado.web.RequestHandler) -> None:
+    request = handler.request
+    logger.debug(
+        "%s %s %s %.1f ms", handler.get_status(), request.method, request.path, 1000 * request.request_time()
+    )

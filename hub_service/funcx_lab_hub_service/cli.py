@@ -1,0 +1,182 @@
+"""The hub service's command line: serve, and tokens of a stand-alone server."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import getpass
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import funcx_lab
+from funcx_lab.config import home
+from funcx_lab.errors import ConfigError, FuncxLabError, ServiceStartError
+from funcx_lab_hub_service.app import HubService
+from funcx_lab_hub_service.auth.tokens import Tokens
+from funcx_lab_hub_service.config import ServiceConfig
+from funcx_lab_hub_service.store.database import Database
+from funcx_lab_hub_service.unpickling import refuse_unpickling
+
+logger = logging.getLogger(__name__)
+
+#: How long a stop may take before the process ends anyway, seconds.
+STOP_S = 10.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code: 0 done, 1 failed, 2 called wrongly."""
+    refuse_unpickling()
+    os.umask(0o077)
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(
+        level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        config = _config(options)
+        if options.command == "token":
+            return asyncio.run(_token(config, options))
+        return asyncio.run(_serve(config, options.ready_fd))
+    except FuncxLabError as err:
+        return _failed(err, options.ready_fd)
+    except OSError as err:
+        return _failed(ServiceStartError(f"The hub service cannot start: {err}."), options.ready_fd)
+
+
+def _failed(error: FuncxLabError, ready_fd: int | None) -> int:
+    sys.stderr.write(f"funcx-lab hub service: {error.message}\n")
+    _ready(ready_fd, {"error": error.as_document()})
+    return 1
+
+
+def _ready(descriptor: int | None, document: object) -> None:
+    """Tell whoever started us, once."""
+    if descriptor is None:
+        return
+    try:
+        with os.fdopen(descriptor, "w") as pipe:
+            pipe.write(json.dumps(document) + "\n")
+    except OSError:
+        logger.debug("nobody waits on the ready pipe")
+
+
+async def _serve(config: ServiceConfig, ready_fd: int | None) -> int:
+    service = HubService(config)
+    stop = asyncio.Event()
+    _listen_for_signals(stop)
+    try:
+        await service.start()
+        _ready(ready_fd, {"url": service.url})
+        logger.info("the hub service listens on %s", service.url)
+        await stop.wait()
+    finally:
+        await asyncio.wait_for(service.stop(), STOP_S)
+    return 0
+
+
+def _listen_for_signals(stop: asyncio.Event) -> None:
+    """Stop in good order at the first SIGTERM or SIGINT, at once at the second."""
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: int) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+
+
+async def _token(config: ServiceConfig, options: argparse.Namespace) -> int:
+    config.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    database = Database(config.database)
+    await database.start()
+    try:
+        tokens = Tokens(database)
+        if options.action == "create":
+            sys.stdout.write(await tokens.create(options.user, label=options.label) + "\n")
+        elif options.action == "revoke":
+            await tokens.revoke(options.token_id)
+            sys.stdout.write(f"Token {options.token_id} is revoked; its streams close within 5 s.\n")
+        else:
+            _print_tokens(tokens)
+    finally:
+        await database.close()
+    return 0
+
+
+def _print_tokens(tokens: Tokens) -> None:
+    sys.stdout.write(f"{'ID':>6}  {'USER':20}  {'KIND':8}  {'CREATED':16}  {'STATE':8}  LABEL\n")
+    for token in tokens.list():
+        created = time.strftime("%Y-%m-%d %H:%M", time.localtime(token.created))
+        state = "revoked" if token.revoked else "works"
+        sys.stdout.write(
+            f"{token.token_id:6}  {token.user:20}  {token.kind:8}  {created}  {state:8}  {token.label}\n"
+        )
+
+
+def _config(options: argparse.Namespace) -> ServiceConfig:
+    directory: Path | None = None
+    if options.embedded or (options.command == "token" and options.data is None):
+        directory = home()
+        data = directory / "hub"
+    elif options.data is not None:
+        data = options.data.absolute()
+    else:
+        raise ConfigError("A stand-alone hub service needs --data DIRECTORY; the local one --embedded.")
+    return ServiceConfig(
+        data=data,
+        home=directory,
+        host=options.host,
+        port=options.port,
+        certfile=options.certfile,
+        keyfile=options.keyfile,
+        public_hosts=tuple(options.public_host),
+        forwarder_host=options.forwarder_host,
+        forwarder_port=options.forwarder_port,
+        user=getpass.getuser(),
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m funcx_lab_hub_service", description="Serve functions, endpoints and tasks."
+    )
+    parser.add_argument("--version", action="version", version=funcx_lab.__version__)
+    parser.add_argument("--embedded", action="store_true", help="the local service of this user")
+    parser.add_argument("--data", type=Path, help="directory of database, objects and keys")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; TLS unless loopback")
+    parser.add_argument("--port", type=_port, default=0, help="0 takes that of the last start if it is free")
+    parser.add_argument("--certfile", type=Path, help="TLS certificate (PEM)")
+    parser.add_argument("--keyfile", type=Path, help="TLS key (PEM)")
+    parser.add_argument(
+        "--public-host", action="append", default=[], help="further Host header to serve, with its port"
+    )
+    parser.add_argument("--forwarder-host", help="address that agents dial, if it is not --host")
+    parser.add_argument("--forwarder-port", type=_port, default=0)
+    parser.add_argument("--ready-fd", type=int, help="descriptor for one line of JSON once it listens")
+    parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
+    parser.set_defaults(command="serve")
+    commands = parser.add_subparsers(title="commands")
+    token = commands.add_parser("token", help="tokens of a stand-alone server")
+    token.set_defaults(command="token")
+    actions = token.add_subparsers(dest="action", required=True)
+    create = actions.add_parser("create", help="make a token and print it; it is not shown again")
+    create.add_argument("user")
+    create.add_argument("--label", default="")
+    actions.add_parser("list", help="all tokens, without their secret")
+    revoke = actions.add_parser("revoke", help="stop a token")
+    revoke.add_argument("token_id", type=int)
+    return parser
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
+    return port

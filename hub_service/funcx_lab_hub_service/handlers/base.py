@@ -1,0 +1,232 @@
+"""What every handler shares: who asks, from where, with which body, and how errors are told."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Awaitable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import msgspec
+import tornado.httputil
+import tornado.web
+
+from funcx_lab.errors import (
+    FuncxLabError,
+    InvalidRequest,
+    NotAuthenticated,
+    NotAuthorized,
+    NotFound,
+    PayloadTooLarge,
+    ServiceError,
+)
+
+if TYPE_CHECKING:
+    from funcx_lab_hub_service.auth.principals import Principal
+    from funcx_lab_hub_service.auth.tokens import Tokens
+    from funcx_lab_hub_service.config import ServiceConfig
+    from funcx_lab_hub_service.endpoints import Endpoints
+    from funcx_lab_hub_service.feed import Feed
+    from funcx_lab_hub_service.functions import Functions
+    from funcx_lab_hub_service.objects import Objects
+    from funcx_lab_hub_service.tasks import Tasks
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Link(Protocol):
+    """What handlers tell agents about the forwarder."""
+
+    @property
+    def address(self) -> str:
+        """ZeroMQ address to dial."""
+
+    @property
+    def public_key(self) -> str:
+        """CURVE key (Z85)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Services:
+    """The rules that handlers call.
+
+    Attributes
+    ----------
+    hosts : set of str
+        Values of the ``Host`` header that are served; filled once the port is known.
+    """
+
+    config: ServiceConfig
+    tokens: Tokens
+    functions: Functions
+    endpoints: Endpoints
+    tasks: Tasks
+    objects: Objects
+    feed: Feed
+    link: Link
+    hosts: set[str]
+
+
+class Guard(tornado.web.RequestHandler):
+    """Lets in who shows a good token at an address of ours, and words every error."""
+
+    #: routes that need no token say so here
+    public = False
+    #: routes that an agent may use with its own token say so here
+    for_agents = False
+    principal: Principal
+
+    @property
+    def services(self) -> Services:
+        """The rules, set by the composition root."""
+        return self.application.settings["services"]  # type: ignore[no-any-return]  # tornado's settings are untyped
+
+    def prepare(self) -> Awaitable[None] | None:
+        """Check address and token before anything of the body is read."""
+        if self.request.headers.get("Host", "").lower() not in self.services.hosts:
+            raise NotAuthorized(
+                "This hub service is not served under that host name; add it with --public-host."
+            )
+        if not self.public:
+            self.principal = self.services.tokens.verify(_bearer(self.request.headers))
+            if self.principal.kind == "endpoint" and not self.for_agents:
+                raise NotAuthorized("An agent's token does not open this route.")
+        return None
+
+    def set_default_headers(self) -> None:
+        """Answer in JSON, for programs only."""
+        self.clear_header("Server")
+        self.set_header("Content-Type", "application/json")
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Cache-Control", "no-store")
+
+    def answer(self, document: Any, status: int = 200) -> None:
+        """Send a JSON document."""
+        self.set_status(status)
+        self.finish(msgspec.json.encode(document))
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Turn what was raised into the one error body."""
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        document = error_document(error, status_code)
+        self.set_status(document["http_status_code"])
+        if document["http_status_code"] == NotAuthenticated.status:
+            self.set_header("WWW-Authenticate", "Bearer")
+        self.finish(msgspec.json.encode(document))
+
+    def log_exception(
+        self,
+        typ: type[BaseException] | None,
+        value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """Log what is not the client's fault."""
+        if isinstance(value, tornado.web.HTTPError):
+            return
+        if isinstance(value, FuncxLabError) and value.status < ServiceError.status:
+            logger.debug("%s %s: %s", self.request.method, self.request.path, value)
+            return
+        logger.error(
+            "%s %s failed",
+            self.request.method,
+            self.request.path,
+            exc_info=(typ, value, tb),  # type: ignore[arg-type]  # tornado's optional triple
+        )
+
+
+def error_document(error: BaseException | None, status: int = 500) -> dict[str, Any]:
+    """Return the error body for anything that was raised; what is ours to fix tells nothing."""
+    if isinstance(error, FuncxLabError):
+        return error.as_document()
+    if isinstance(error, tornado.web.HTTPError) and status < ServiceError.status:
+        known = NotFound() if status == NotFound.status else InvalidRequest(f"{error.reason or error}")
+        return known.as_document() | {"http_status_code": status}
+    return ServiceError().as_document()
+
+
+def _bearer(headers: tornado.httputil.HTTPHeaders) -> str:
+    scheme, _, token = headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise NotAuthenticated("This route needs the header `Authorization: Bearer <token>`.")
+    return token.strip()
+
+
+@tornado.web.stream_request_body
+class Handler(Guard):
+    """A REST route: the body is gathered up to the limit, and only after the token was checked."""
+
+    @property
+    def body_limit(self) -> int:
+        """Bytes that a body may have."""
+        return self.services.config.body_limit
+
+    def prepare(self) -> Awaitable[None] | None:
+        """Check address, token and the announced length."""
+        self._chunks: list[bytes] = []
+        self._received = 0
+        return super().prepare()
+
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+        """Gather the body; what is over the limit is read and dropped, so that the answer arrives."""
+        self._received += len(chunk)
+        if self._received <= self.body_limit:
+            self._chunks.append(chunk)
+        else:
+            self._chunks.clear()
+        return None
+
+    def body(self, kind: type[T]) -> T:
+        """Return the JSON body as a ``kind``.
+
+        Raises
+        ------
+        InvalidRequest
+            If it is not JSON, or a field is missing, unknown or of the wrong type.
+        PayloadTooLarge
+            If it is over the limit.
+        """
+        limit = self.body_limit
+        if self._received > limit:
+            raise PayloadTooLarge(
+                f"The request's body has {self._received} bytes; the limit is {limit}. Send large arguments "
+                "as objects (FuncXClient and Executor do that by themselves), or fewer tasks at once.",
+                details={"size": self._received, "limit": limit},
+            )
+        media_type = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if media_type != "application/json":
+            raise InvalidRequest(f"The body must be application/json, not {media_type or 'of no type'!r}.")
+        try:
+            return msgspec.json.decode(b"".join(self._chunks), type=kind)
+        except (msgspec.DecodeError, RecursionError) as err:
+            raise InvalidRequest(f"The body was refused: {err}") from err
+
+    def number(self, name: str, default: float, low: float, high: float) -> float:
+        """Return a query argument as a number between ``low`` and ``high``.
+
+        Raises
+        ------
+        InvalidRequest
+            If it is none or outside.
+        """
+        text = self.get_query_argument(name, "")
+        if not text:
+            return default
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not low <= value <= high:
+            raise InvalidRequest(f"{name}={text[:40]!r} must be a number from {low:g} to {high:g}.")
+        return value
+
+
+class NoRoute(Handler):
+    """Any path that is not a route."""
+
+    def prepare(self) -> Awaitable[None] | None:
+        """Ask for the token first, then say that there is nothing."""
+        super().prepare()
+        raise NotFound(f"There is no route {self.request.path[:200]}.")

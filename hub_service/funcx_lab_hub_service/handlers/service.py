@@ -1,0 +1,53 @@
+"""The service itself: is it up, what does it speak, who am I, how much is there."""
+
+from __future__ import annotations
+
+import funcx_lab
+from funcx_lab_hub_service.handlers.base import Handler
+
+
+class HealthHandler(Handler):
+    """Whether the process answers; tells nothing else."""
+
+    public = True
+
+    def get(self) -> None:
+        """Answer."""
+        self.answer({"status": "ok"})
+
+
+class VersionHandler(Handler):
+    """What a Globus Compute client checks before it starts."""
+
+    public = True
+
+    def get(self) -> None:
+        """Answer the versions; any client will do."""
+        self.answer({"api": funcx_lab.__version__, "min_sdk_version": "0.0.1", "min_ep_version": "0.0.1"})
+
+
+class WhoAmIHandler(Handler):
+    """Who the token stands for."""
+
+    for_agents = True
+
+    def get(self) -> None:
+        """Answer user, kind and endpoint."""
+        principal = self.principal
+        self.answer({"user": principal.user, "kind": principal.kind, "endpoint_id": principal.endpoint_id})
+
+
+class StatsHandler(Handler):
+    """How many tasks are in which state."""
+
+    def get(self) -> None:
+        """Answer the asking user's counts."""
+        self.answer({"tasks": self.services.tasks.counts(self.principal)})
+
+
+routes = [
+    ("/healthz", HealthHandler),
+    ("/v2/version", VersionHandler),
+    ("/v3/whoami", WhoAmIHandler),
+    ("/v3/stats", StatsHandler),
+]

@@ -1,0 +1,81 @@
+"""Where the hub service listens: sockets, TLS, and the ports of the last start."""
+
+from __future__ import annotations
+
+import errno
+import json
+import socket
+import ssl
+from pathlib import Path
+
+import tornado.netutil
+
+from funcx_lab.config import write_private
+from funcx_lab.errors import ConfigError, ServiceStartError
+
+
+class Ports:
+    """Ports to take again at the next start, so that agents and clients find the service where it was.
+
+    Parameters
+    ----------
+    path : Path
+        The file that keeps them.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def get(self, name: str) -> int:
+        """Return the port that ``name`` had, 0 if that is not known."""
+        port = self._read().get(name, 0)
+        return port if isinstance(port, int) and 0 < port < 65536 else 0
+
+    def set(self, name: str, port: int) -> None:
+        """Keep the port of ``name``."""
+        ports = self._read()
+        if ports.get(name) != port:
+            write_private(self._path, json.dumps({**ports, name: port}))
+
+    def _read(self) -> dict[str, object]:
+        try:
+            ports = json.loads(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}  # ports that are not known again are chosen anew
+        return ports if isinstance(ports, dict) else {}
+
+
+def bind(host: str, port: int, last: int) -> list[socket.socket]:
+    """Return listening sockets on ``port``, or if that is 0 on ``last`` when it is free, else on any.
+
+    Raises
+    ------
+    ServiceStartError
+        If the address cannot be used.
+    """
+    try:
+        return tornado.netutil.bind_sockets(port or last, host)
+    except OSError as err:
+        if err.errno == errno.EADDRINUSE and not port:
+            return tornado.netutil.bind_sockets(0, host)
+        raise ServiceStartError(
+            f"The hub service cannot listen on {host} port {port or last}: {err.strerror or err}. "
+            "Choose another with --port, or 0 for any that is free."
+        ) from err
+
+
+def tls_context(certfile: Path, keyfile: Path | None) -> ssl.SSLContext:
+    """Return what TLS needs.
+
+    Raises
+    ------
+    ConfigError
+        If the files are not a certificate and its key.
+    """
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(certfile, keyfile)
+    except (ssl.SSLError, OSError) as err:
+        raise ConfigError(f"{certfile} and its key cannot be used for TLS: {err}") from err
+    return context

@@ -94,24 +94,28 @@ class LocalEndpoint:
                 f"Not installed: {missing}. Try `pip install 'funcx-lab[endpoint]'`, then `funcx-lab stop`."
             )
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not (self._directory / "config.py").exists() and (code := await self._command("configure", NAME)):
-            return f"`funcx-endpoint configure {NAME}` ended with {code}; {self._last_line()}"
         runs_now = asyncio.get_running_loop().call_later(_SETTLED_S, self._tell, None)
         try:
-            code = await self._command("start", NAME, "--foreground", "--embedded")
+            code = await self._agent_ended()
         finally:
             runs_now.cancel()
         return f"The agent ended with {code}; {self._last_line()}"
 
-    async def _command(self, *arguments: str) -> int:
-        """Run ``funcx-endpoint`` with ``arguments`` in a process session of its own."""
+    async def _agent_ended(self) -> int:
+        """Start the agent in a process session of its own and return its exit code when it has ended."""
+        command = (
+            sys.executable,
+            "-m",
+            "funcx_lab_endpoint.cli",
+            "start",
+            NAME,
+            "--foreground",
+            "--embedded",
+        )
         log = os.open(self._directory / "agent.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             self._agent = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "funcx_lab_endpoint.cli",
-                *arguments,
+                *command,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -121,7 +125,7 @@ class LocalEndpoint:
             )
         finally:
             os.close(log)
-        logger.info("funcx-endpoint %s runs as %s", " ".join(arguments), self._agent.pid)
+        logger.info("the agent of %s runs as process %s", NAME, self._agent.pid)
         return await self._agent.wait()
 
     async def _end(self, number: signal.Signals) -> bool:

@@ -26,13 +26,15 @@ def mark_for(directory: Path) -> dict[str, str]:
     return {MARK: os.path.realpath(directory)}
 
 
-def end_leftovers(directory: Path, *, grace_s: float = _GRACE_S) -> int:
+def end_leftovers(directory: Path, *, mark: str = MARK, grace_s: float = _GRACE_S) -> int:
     """End the processes that carry the mark of ``directory``.
 
     Parameters
     ----------
     directory : Path
         The home of a service that has stopped.
+    mark : str
+        The variable that carries ``directory``.
     grace_s : float
         Seconds between asking and killing.
 
@@ -47,7 +49,7 @@ def end_leftovers(directory: Path, *, grace_s: float = _GRACE_S) -> int:
 
     total = 0
     for _ in range(_ROUNDS):  # one that is ended last may have started another meanwhile
-        found = find_leftovers(directory)
+        found = find_leftovers(directory, mark)
         if not found:
             break
         total += len(found)
@@ -58,7 +60,7 @@ def end_leftovers(directory: Path, *, grace_s: float = _GRACE_S) -> int:
     return total
 
 
-def find_leftovers(directory: Path) -> list[psutil.Process]:
+def find_leftovers(directory: Path, mark: str = MARK) -> list[psutil.Process]:
     """Return the processes that carry the mark of ``directory``, without the calling one."""
     import psutil
 
@@ -66,7 +68,7 @@ def find_leftovers(directory: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if process.pid != os.getpid() and process.environ().get(MARK) == value:
+            if process.pid != os.getpid() and process.environ().get(mark) == value:
                 found.append(process)
         except psutil.Error:
             continue  # gone, or another user's

@@ -7,7 +7,6 @@ and events are kept and sent again until they are acknowledged.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -21,7 +20,6 @@ from funcx_lab.protocol.messages import (
     ErrorInfo,
     EventsAck,
     ForwarderMessage,
-    FunctionBody,
     Heartbeat,
     Hello,
     Inventory,
@@ -45,6 +43,7 @@ from funcx_lab_endpoint.engine.contract import (
     CallStarted,
     EngineFact,
 )
+from funcx_lab_endpoint.function_book import FunctionBook
 from funcx_lab_endpoint.holdings import Holding, Holdings
 from funcx_lab_endpoint.instructions import (
     CancelCall,
@@ -56,6 +55,7 @@ from funcx_lab_endpoint.instructions import (
     ObjectFact,
     Reconnect,
     Refusal,
+    Release,
     Send,
     Submit,
     Upload,
@@ -101,8 +101,7 @@ class AgentState:
         self._next_beat = 0.0
         self._next_sweep = 0.0
         self._seen: set[tuple[str, int]] = set()
-        self._learned: dict[str, str] = {}
-        self._bad_functions: dict[str, str] = {}
+        self._functions = FunctionBook()
         self._numbers = itertools.count(1)
         self._calls: list[Call] = []
         self._instructions: list[Instruction] = []
@@ -177,22 +176,10 @@ class AgentState:
 
     def _take_tasks(self, message: Tasks) -> None:
         for function in message.functions:
-            self._take_function(function)
+            if self._functions.take(function):
+                self._do(Learn(function))
         for item in message.tasks:
             self._take_task(item)
-
-    def _take_function(self, function: FunctionBody) -> None:
-        digest = hashlib.sha256(function.body).hexdigest()
-        if digest != function.sha256:
-            self._bad_functions[function.function_id] = (
-                f"The function {function.name!r} was changed on its way: its SHA-256 is {digest}, "
-                f"announced was {function.sha256}. It was not run."
-            )
-            return
-        self._bad_functions.pop(function.function_id, None)
-        if self._learned.get(function.function_id) != digest:
-            self._learned[function.function_id] = digest
-            self._do(Learn(function))
 
     def _take_task(self, item: TaskItem) -> None:
         lease = (item.task_id, item.tag)
@@ -213,10 +200,9 @@ class AgentState:
 
     def _begin(self, holding: Holding) -> None:
         item = holding.item
-        if item.function_id in self._bad_functions:
-            self._fail(holding, "PAYLOAD_HASH_MISMATCH", self._bad_functions[item.function_id])
-        elif item.function_id not in self._learned:
-            self._fail(holding, "FUNCTION_NOT_FOUND", f"Function {item.function_id} never arrived here.")
+        problem = self._functions.problem(item.function_id)
+        if problem is not None:
+            self._fail(holding, problem)
         elif item.object is not None:
             self._do(Fetch(item.task_id, item.tag, item.object))
         else:
@@ -228,13 +214,18 @@ class AgentState:
         options = item.options or TaskOptions()
         self._calls.append(Call(item.task_id, holding.tag, item.function_id, item.payload, path, options))
 
-    def _fail(self, holding: Holding, code: str, message: str) -> None:
+    def _fail(self, holding: Holding, error: ErrorInfo) -> None:
         holding.log_of(f"{self._instance}:agent:{next(self._numbers)}")
-        self._finish(holding, Outcome(ok=False, error=ErrorInfo(code, message)))
+        self._finish(holding, Outcome(ok=False, error=error))
 
     def _finish(self, holding: Holding, outcome: Outcome) -> None:
         self._holdings.finish(holding, outcome)
+        self._release(holding)
         self._outbox.tell_outcome(holding)
+
+    def _release(self, holding: Holding) -> None:
+        if holding.item.object is not None:
+            self._do(Release(holding.task_id))
 
     # --- verdicts and acknowledgements --------------------------------------------------------------
 
@@ -258,6 +249,7 @@ class AgentState:
     def _abandon(self, holding: Holding) -> None:
         self._holdings.drop(holding)
         self._outbox.forget(holding)
+        self._release(holding)
         waiting = [call for call in self._calls if call.task_id != holding.task_id]
         if len(waiting) < len(self._calls):  # it never left
             self._calls = waiting
@@ -303,6 +295,7 @@ class AgentState:
                 self._done(holding, fact)
             case CallLost():
                 self._outbox.forget(holding)
+                self._release(holding)
                 self._outbox.tell_loss(self._holdings.lose(holding, fact.execution, fact.evidence))
 
     def _done(self, holding: Holding, fact: CallDone) -> None:
@@ -325,7 +318,7 @@ class AgentState:
             if holding.item.tag != fact.tag or holding.call_tag is not None or holding.uploading:
                 return
             if fact.error is not None:
-                self._fail(holding, fact.error.code, fact.error.message)
+                self._fail(holding, fact.error)
             else:
                 self._hand_over(holding, fact.path)
         elif holding.uploading and _execution(holding) == fact.execution:
@@ -383,10 +376,8 @@ class AgentState:
 
     @property
     def drained(self) -> bool:
-        """Whether nothing runs and, while there is a session, nothing waits for an acknowledgement."""
-        if any(holding.outcome is None for holding in self._holdings):
-            return False
-        return self.session is None or not self._outbox.busy
+        """Whether nothing runs and nothing waits for an acknowledgement."""
+        return not self._outbox.busy and all(holding.outcome is not None for holding in self._holdings)
 
     # --- a turn's instructions ----------------------------------------------------------------------
 

@@ -48,6 +48,13 @@ class Fetch:
 
 
 @dataclass(frozen=True, slots=True)
+class Release:
+    """The object fetched for this task is not needed any more."""
+
+    task_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Upload:
     """Store a result file at the hub service; ends in `Uploaded`."""
 
@@ -79,7 +86,9 @@ class Refusal:
     message: str
 
 
-Instruction: TypeAlias = Send | Learn | Submit | CancelCall | Fetch | Upload | Discard | Reconnect | Refusal
+Instruction: TypeAlias = (
+    Send | Learn | Submit | CancelCall | Fetch | Release | Upload | Discard | Reconnect | Refusal
+)
 
 
 @dataclass(frozen=True, slots=True)

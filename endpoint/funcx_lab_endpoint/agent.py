@@ -1,0 +1,279 @@
+"""The agent's loop: one thread, one poller, over the link, the engine host and a wake-up pipe."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import zmq
+
+from funcx_lab.protocol.messages import Bye
+from funcx_lab_endpoint.agent_state import AgentState
+from funcx_lab_endpoint.engine.contract import EngineHost
+from funcx_lab_endpoint.instructions import (
+    CancelCall,
+    Discard,
+    Fetch,
+    Instruction,
+    Learn,
+    Reconnect,
+    Refusal,
+    Release,
+    Send,
+    Submit,
+    Upload,
+)
+from funcx_lab_endpoint.link import Link, LinkDown, LinkFact, LinkUp, Target
+from funcx_lab_endpoint.objects import ObjectStore
+from funcx_lab_endpoint.registration import HubAccess
+
+log = logging.getLogger(__name__)
+
+#: A changed credit or reason to wait is told at most this often.
+NEWS_S = 0.1
+ENGINE_STOP_S = 5.0
+_BYE_LINGER_MS = 500
+
+#: Told with ("connecting" | "connected" | "refused" | "stopping", reason).
+OnState = Callable[[str, str], None]
+
+
+class Wakeup:
+    """A pipe that other threads and signal handlers write to and the poller reads from."""
+
+    def __init__(self) -> None:
+        self.fd, self._write = os.pipe()
+        os.set_blocking(self.fd, False)
+        os.set_blocking(self._write, False)
+
+    def __call__(self) -> None:
+        """Make the poller return; safe in a signal handler."""
+        with contextlib.suppress(BlockingIOError, OSError):  # full: it wakes anyway; closed: it is over
+            os.write(self._write, b"x")
+
+    def clear(self) -> None:
+        """Take note of every call so far."""
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self.fd, 4096):
+                pass
+
+    def close(self) -> None:
+        """Close both ends."""
+        os.close(self.fd)
+        os.close(self._write)
+
+
+class Agent:
+    """Everything between the forwarder and the engine host.
+
+    Parameters
+    ----------
+    state : AgentState
+        Decides.
+    host : EngineHost
+        Runs calls; started and stopped by `run`.
+    access : HubAccess
+        The hub service by HTTP.
+    make_objects : callable
+        Makes the object store, given what wakes the agent.
+    facts : mapping
+        Told with each heartbeat: host, python, packages, version.
+    on_state : callable
+        Told whenever the connection's state changes.
+    drain_s : float
+        Seconds that running calls get at the end.
+    """
+
+    def __init__(
+        self,
+        state: AgentState,
+        host: EngineHost,
+        access: HubAccess,
+        make_objects: Callable[[Callable[[], None]], ObjectStore],
+        *,
+        facts: dict[str, Any],
+        on_state: OnState,
+        drain_s: float,
+    ) -> None:
+        self._state = state
+        self._host = host
+        self._access = access
+        self._facts = facts
+        self._on_state = on_state
+        self._drain_s = drain_s
+        self._wakeup = Wakeup()
+        self._objects = make_objects(self._wakeup)
+        self._finders = ThreadPoolExecutor(1, thread_name_prefix="find")
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._link = Link(self._context, self._find_target)
+        self._poller = zmq.Poller()
+        self._polled: list[Any] = []
+        self._stops = 0
+        self._stop_by: float | None = None
+        self._failure: str | None = None
+        self._news: tuple[int, str] = (-1, "")
+        self._news_due = 0.0
+
+    def request_stop(self) -> None:
+        """Stop soon, at the second call at once; may be called in a signal handler."""
+        self._stops += 1
+        self._wakeup()
+
+    def run(self) -> str | None:
+        """Serve until asked to stop; return why, if it ended for another reason."""
+        self._on_state("connecting", "")
+        try:
+            self._host.start()
+            while not self._is_over(time.monotonic()):
+                self._wait()
+                self._turn()
+        finally:
+            self._end()
+        return self._failure
+
+    # --- a turn -------------------------------------------------------------------------------------
+
+    def _wait(self) -> None:
+        wanted = [*self._link.pollables(), *self._host.pollables(), self._wakeup.fd]
+        if wanted != self._polled:
+            self._poller = zmq.Poller()
+            for each in wanted:
+                self._poller.register(each, zmq.POLLIN)
+            self._polled = wanted
+        now = time.monotonic()
+        due = min(
+            self._link.next_deadline(now),
+            self._host.next_deadline(now),
+            self._state.next_deadline(now),
+            self._stop_by if self._stop_by is not None else now + 60.0,
+        )
+        # Rounded up: a wait that ends just before its deadline would spin.
+        self._poller.poll(max(0, int((due - now) * 1000) + 1) if due > now else 0)
+        self._wakeup.clear()
+
+    def _turn(self) -> None:
+        now = time.monotonic()
+        for fact in self._link.poll(now):
+            self._link_fact(fact, now)
+        self._perform(now)  # new calls are under way before anything else is looked at
+        for engine_fact in self._host.poll(now):
+            self._state.engine_fact(engine_fact)
+        for object_fact in self._objects.facts():
+            self._state.object_fact(object_fact)
+        self._state.tick(now)
+        self._report(now)
+        self._perform(now)
+
+    def _link_fact(self, fact: LinkFact, now: float) -> None:
+        if isinstance(fact, LinkUp):
+            self._state.link_up(now)
+        elif isinstance(fact, LinkDown):
+            self._lost(fact)
+        else:
+            had_session = self._state.session is not None
+            self._state.receive(fact, now)
+            if self._state.session is not None and not had_session:
+                log.info("connected, session %d", self._state.session)
+                self._on_state("connected", "")
+
+    def _lost(self, fact: LinkDown) -> None:
+        self._state.link_down()
+        log.info("not connected: %s", fact.reason)
+        if fact.unauthorised:
+            self._access.reject()
+        self._on_state("refused" if fact.unauthorised else "connecting", fact.reason)
+
+    def _report(self, now: float) -> None:
+        if self._state.beat_due(now):
+            self._beat(now)
+        elif now >= self._news_due and self._state.session is not None:
+            credit, reason = self._host.credit, self._host.waiting_reason
+            known, told = self._news
+            if reason != told or credit > 2 * known or 2 * credit < known:
+                self._beat(now)
+
+    def _beat(self, now: float) -> None:
+        credit = 0 if self._state.draining else self._host.credit
+        self._news = credit, self._host.waiting_reason
+        self._news_due = now + NEWS_S
+        status = {**self._facts, **self._host.status(), "credit": credit, "waiting_reason": self._news[1]}
+        self._state.beat(status, now)
+
+    # --- instructions -------------------------------------------------------------------------------
+
+    def _perform(self, now: float) -> None:
+        for instruction in self._state.turn(now):
+            self._do(instruction, now)
+
+    def _do(self, instruction: Instruction, now: float) -> None:
+        match instruction:
+            case Submit(calls):
+                self._host.submit(calls)
+            case Send(message):
+                self._link.send(message)
+            case Learn(function):
+                self._host.learn(function)
+            case CancelCall(task_id):
+                self._host.cancel(task_id)
+            case Reconnect(reason):
+                self._lost(self._link.reconnect(reason, now))
+            case Refusal():
+                self._refused(instruction, now)
+            case _:
+                self._do_with_objects(instruction)
+
+    def _do_with_objects(self, instruction: Instruction) -> None:
+        match instruction:
+            case Fetch():
+                self._objects.fetch(instruction)
+            case Release(task_id):
+                self._objects.release(task_id)
+            case Upload():
+                self._objects.upload(instruction)
+            case Discard(path):
+                path.unlink(missing_ok=True)
+
+    def _refused(self, refusal: Refusal, now: float) -> None:
+        log.warning("the hub service refused a session: %s %s", refusal.code, refusal.message)
+        self._lost(self._link.reconnect(refusal.message, now))
+        self._on_state("refused", refusal.message)
+        if refusal.code == "REVOKED":
+            self._access.reject()
+        elif refusal.code == "VERSION_MISMATCH":
+            self._failure = refusal.message
+
+    def _find_target(self) -> Future[Target]:
+        finding = self._finders.submit(self._access.target)
+        finding.add_done_callback(lambda _: self._wakeup())
+        return finding
+
+    # --- the end ------------------------------------------------------------------------------------
+
+    def _is_over(self, now: float) -> bool:
+        if self._failure is not None or self._stops > 1:
+            return True
+        if self._stops and self._stop_by is None:
+            log.info("stopping: running calls get %.0f s", self._drain_s)
+            self._on_state("stopping", "")
+            self._stop_by = now + self._drain_s
+            self._state.drain()
+            self._beat(now)
+            self._perform(now)
+        return self._stop_by is not None and (self._state.drained or now >= self._stop_by)
+
+    def _end(self) -> None:
+        if self._state.session is not None:
+            self._link.send(Bye(self._state.session, "stopped"))
+        self._link.close(_BYE_LINGER_MS)
+        self._objects.stop()
+        self._finders.shutdown(wait=False, cancel_futures=True)
+        try:
+            self._host.stop(1.0 if self._stops > 1 else ENGINE_STOP_S)
+        finally:
+            self._context.term()
+            self._wakeup.close()

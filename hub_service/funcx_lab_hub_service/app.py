@@ -19,6 +19,7 @@ from funcx_lab.config import write_private
 from funcx_lab.errors import ConfigError, NotAuthenticated, ServiceStartError
 from funcx_lab.locks import take_lock
 from funcx_lab.protocol.stream import STREAM_LIMIT
+from funcx_lab_hub_service.auth.principals import Principal
 from funcx_lab_hub_service.auth.tokens import Tokens
 from funcx_lab_hub_service.config import ServiceConfig
 from funcx_lab_hub_service.endpoints import Endpoints
@@ -203,7 +204,7 @@ class HubService:
         write_private(path, json.dumps(document))
 
     async def _start_local_endpoint(self, home: Path) -> None:
-        endpoint = LocalEndpoint(home)
+        endpoint = LocalEndpoint(home, self.services.endpoints, Principal(self.config.user))
 
         async def stop() -> None:
             try:

@@ -11,11 +11,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from funcx_lab.launch import service_environment
 from funcx_lab.locks import is_held
+from funcx_lab.protocol.states import EndpointState
+from funcx_lab_hub_service.auth.principals import Principal
+from funcx_lab_hub_service.endpoints import Endpoints
 
 logger = logging.getLogger(__name__)
 
@@ -36,21 +39,27 @@ class LocalEndpoint:
     home : Path
         ``$FUNCX_LAB_HOME`` of the embedded hub service. The agent finds address and token there; nothing
         secret is handed over on a command line.
-    on_reason : callable, optional
-        Called with a sentence whenever the agent cannot run, and with None when it runs again.
+    endpoints : Endpoints
+        Where the endpoint is registered, and where people read why it cannot run.
+    owner : Principal
+        The user of the service.
     """
 
-    def __init__(self, home: Path, on_reason: Callable[[str | None], None] | None = None) -> None:
+    def __init__(self, home: Path, endpoints: Endpoints, owner: Principal) -> None:
         self._home = home
         self._directory = home / "endpoints" / NAME
-        self._on_reason = on_reason
+        self._endpoints = endpoints
+        self._owner = owner
         self._agent: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task[None] | None = None
         #: Why the endpoint does not run; None while it does.
         self.reason: str | None = None
 
     async def start(self) -> None:
-        """Begin to supervise and return at once; call it when the hub service listens."""
+        """Register the endpoint and begin to supervise; call it when the hub service listens."""
+        # Tasks may be sent before the agent has come up for the first time.
+        if all(record.name != NAME for record in self._endpoints.list(self._owner)):
+            await self._endpoints.register(self._owner, NAME)
         self._task = asyncio.create_task(self._supervise(), name="local-endpoint")
 
     async def stop(self) -> None:
@@ -173,5 +182,11 @@ class LocalEndpoint:
         self.reason = reason
         if reason:
             logger.warning("endpoint %s: %s", NAME, reason)
-        if self._on_reason is not None:
-            self._on_reason(reason)
+            self._explain(reason)
+
+    def _explain(self, reason: str) -> None:
+        """Let people read the reason wherever the endpoint is shown."""
+        endpoint_id = self._endpoints.resolve(self._owner, NAME).endpoint_id
+        condition = self._endpoints.condition(endpoint_id)
+        if condition.state is not EndpointState.ONLINE:
+            self._endpoints.set_condition(endpoint_id, replace(condition, reason=reason))

@@ -14,6 +14,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from funcx_lab.errors import EndpointNotFound
 from funcx_lab.launch import service_environment
 from funcx_lab.locks import is_held
 from funcx_lab.protocol.states import EndpointState
@@ -186,7 +187,10 @@ class LocalEndpoint:
 
     def _explain(self, reason: str) -> None:
         """Let people read the reason wherever the endpoint is shown."""
-        endpoint_id = self._endpoints.resolve(self._owner, NAME).endpoint_id
+        try:
+            endpoint_id = self._endpoints.resolve(self._owner, NAME).endpoint_id
+        except EndpointNotFound:  # deleted; its agent will register it again
+            return
         condition = self._endpoints.condition(endpoint_id)
         if condition.state is not EndpointState.ONLINE:
             self._endpoints.set_condition(endpoint_id, replace(condition, reason=reason))

@@ -1,0 +1,175 @@
+"""One call: open function and arguments, run, pack the result or the exception."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from funcx_lab import serialize
+from funcx_lab.errors import FuncxLabError, HashMismatch
+from funcx_lab.protocol.messages import ErrorInfo, FunctionBody
+from funcx_lab.protocol.payload import INLINE_LIMIT, Payload, is_payload, read_header
+from funcx_lab_endpoint.worker.messages import Run
+from funcx_lab_endpoint.worker.surroundings import Interrupter
+
+
+@dataclass(slots=True)
+class Ended:
+    """How a call ended."""
+
+    ok: bool
+    payload: bytes = b""
+    error: ErrorInfo | None = None
+    #: a file that holds the payload instead
+    path: str = ""
+
+
+@dataclass(slots=True)
+class _Function:
+    call: Callable[..., Any]
+    is_cell: bool
+    is_globus: bool
+
+
+class Caller:
+    """Runs calls in the thread that asks.
+
+    Parameters
+    ----------
+    sid : str
+        The session; names result files.
+    objects : Path
+        Directory for results too large for a message.
+    result_limit : int
+        Bytes; a larger result fails the call and its file is kept.
+    interrupter : Interrupter
+        Armed while the user's function runs.
+    add_event : callable
+        Takes ``(kind, data)`` of display events.
+    """
+
+    def __init__(
+        self,
+        sid: str,
+        objects: Path,
+        result_limit: int,
+        interrupter: Interrupter,
+        add_event: Callable[[str, Any], None],
+    ) -> None:
+        self._sid, self._objects, self._result_limit = sid, objects, result_limit
+        self._interrupter = interrupter
+        self._add_event = add_event
+        self._functions: dict[str, _Function] = {}
+
+    def perform(self, run: Run, body: FunctionBody | None) -> Ended:
+        """Run one call to its end; whatever the user's code raises is an outcome."""
+        function: _Function | None = None
+        try:
+            function = self._function(run, body)
+            args, kwargs = _arguments(run)
+            value = self._enter(function, args, kwargs)
+            if function.is_cell:
+                self._show_figures()
+            return self._packed(run, _pack_value(function, value))
+        except FuncxLabError as err:
+            return Ended(
+                False, error=ErrorInfo(err.code, err.message, type(err).__name__, details=err.details)
+            )
+        except BaseException as err:  # noqa: BLE001  # SystemExit and KeyboardInterrupt of the user's code too
+            return self._failed(run, function, err)
+
+    def _function(self, run: Run, body: FunctionBody | None) -> _Function:
+        known = self._functions.get(run.function_id)
+        if known is not None:
+            return known
+        if body is None:
+            raise FuncxLabError(
+                f"The function {run.function_id} never reached this worker; run the task again."
+            )
+        if hashlib.sha256(body.body).hexdigest() != body.sha256:
+            raise HashMismatch(f"The function {body.name} was damaged on its way to the worker.")
+        self._functions[run.function_id] = function = _unpack_function(body, run.task_id)
+        return function
+
+    def _enter(self, function: _Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        self._interrupter.is_armed = True
+        try:
+            return function.call(*args, **kwargs)
+        finally:
+            self._interrupter.is_armed = False
+
+    def _show_figures(self) -> None:
+        from funcx_lab.serialize import cell
+
+        for bundle in cell.collect_figures():
+            self._add_event("display", bundle)
+
+    def _packed(self, run: Run, payload: Payload) -> Ended:
+        if payload.nbytes <= INLINE_LIMIT:
+            return Ended(True, payload.tobytes())
+        path = self._write(run, payload)
+        if payload.nbytes <= self._result_limit:
+            return Ended(True, path=path)
+        return Ended(False, error=_too_large(payload.nbytes, self._result_limit, path))
+
+    def _failed(self, run: Run, function: _Function | None, err: BaseException) -> Ended:
+        payload, error = serialize.pack_exception(err)
+        if function is not None and function.is_globus:
+            return Ended(False, error=error)
+        if payload is None or payload.nbytes > INLINE_LIMIT:
+            return Ended(False, error=error)
+        return Ended(False, payload.tobytes(), error)
+
+    def _write(self, run: Run, payload: Payload) -> str:
+        path = self._objects / f"{self._sid}.{run.seq}.result"
+        unfinished = path.with_suffix(".part")
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(descriptor, "wb", buffering=0) as file:
+            for chunk in payload:
+                while chunk.nbytes:
+                    chunk = chunk[file.write(chunk) :]
+        os.replace(unfinished, path)
+        return str(path)
+
+
+def _unpack_function(body: FunctionBody, task_id: str) -> _Function:
+    if body.format == "funcx-lab":
+        is_cell = read_header(body.body)[0].format == "cell"
+        return _Function(serialize.unpack_function(body.body, task_id=task_id), is_cell, False)
+    from funcx_lab.serialize import globus
+
+    return _Function(globus.unpack_function(body.body), False, True)
+
+
+def _arguments(run: Run) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    block: bytes | bytearray = run.payload
+    if run.path:
+        with open(run.path, "rb") as file:
+            block = bytearray(os.fstat(file.fileno()).st_size)  # writable, so arrays in it are too
+            file.readinto(block)
+    if is_payload(block):
+        return serialize.unpack_arguments(block)
+    from funcx_lab.serialize import globus
+
+    return globus.unpack_arguments(block)
+
+
+def _pack_value(function: _Function, value: Any) -> Payload:
+    if not function.is_globus:
+        return serialize.pack_value(value)
+    from funcx_lab.serialize import globus
+
+    packed = globus.pack_result(value)
+    return packed if isinstance(packed, Payload) else Payload([packed])
+
+
+def _too_large(size: int, limit: int, path: str) -> ErrorInfo:
+    return ErrorInfo(
+        "RESULT_TOO_LARGE",
+        f"The result has {size:,} bytes, the endpoint's limit is {limit:,}; it is kept at the endpoint as {path}.",
+        details={"size": size, "limit": limit, "path": path},
+    )

@@ -1,0 +1,459 @@
+"""A serving session: runs in a worker, dials the agent's side channel, serves calls from it.
+
+Two threads. The main thread runs the calls, and while it has none it reads the socket itself, so
+that a short call passes through no other thread. The watching thread takes the socket over when a
+call runs for longer than a tick: it forwards output, hears cancels, keeps time. Whoever holds
+``_lock`` owns the socket and everything that is not the user's.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import platform
+import signal
+import socket
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import zmq
+
+from funcx_lab import __version__
+from funcx_lab.errors import MalformedMessage
+from funcx_lab.protocol.messages import ErrorInfo, FunctionBody
+from funcx_lab_endpoint.worker import messages as m
+from funcx_lab_endpoint.worker.call import Caller, Ended
+from funcx_lab_endpoint.worker.channel import Channel
+from funcx_lab_endpoint.worker.output import Capture
+from funcx_lab_endpoint.worker.surroundings import Interrupter, Surroundings, scrub_environment
+
+#: Seconds: the watching thread looks at calls this old; tells of them when this old; heartbeat;
+#: what a stopped call gets to end by itself; how long the last frames may take to leave.
+TICK_S = 0.004
+STARTED_S = 0.05
+BEAT_S = 2.0
+GRACE_S = 2.0
+LINGER_S = 5.0
+#: Ticks without a call until the watching thread sleeps.
+_QUIET_TICKS = 250
+#: Unacknowledged frames from the agent that are acknowledged without waiting for a heartbeat.
+_OWED_FRAMES = 64
+_STOP_WORDS = {
+    "TASK_CANCELLED": "The call was cancelled",
+    "WALLTIME_REACHED": "The call reached its walltime",
+}
+
+
+def serve(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Serve calls until told to end, or until the agent is gone.
+
+    Parameters
+    ----------
+    arguments : dict
+        `funcx_lab_endpoint.worker.messages.Arguments` as a mapping; all that is needed.
+
+    Returns
+    -------
+    dict
+        ``{"sid": ..., "reason": ...}``: why it ended.
+    """
+    given = msgspec.convert(arguments, m.Arguments)
+    scrub_environment()
+    with open(given.last_words, "w", encoding="utf-8") as last_words:
+        faulthandler.enable(last_words, all_threads=False)
+        session = Session(given)
+        try:
+            reason = session.run()
+        finally:
+            session.close()
+            faulthandler.disable()
+    Path(given.last_words).unlink(missing_ok=True)
+    return {"sid": given.sid, "reason": reason}
+
+
+@dataclass(slots=True)
+class _Running:
+    run: m.Run
+    begun: float
+    wall: float
+    is_told: bool = False
+    stop_code: str = ""
+    kill_at: float = float("inf")
+
+
+class Session:
+    """The state of one serving session; `run` serves."""
+
+    def __init__(self, arguments: m.Arguments) -> None:
+        self._arguments = arguments
+        self._calls: deque[m.Run] = deque()
+        self._functions: dict[str, FunctionBody] = {}
+        self._channel = Channel()
+        self._running: _Running | None = None
+        self._go = -1
+        self._closing = ""
+        self._over = False
+        self._lock = threading.Lock()
+        self._is_wanted = False
+        self._active = threading.Event()
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        self._interrupter = Interrupter()
+        self._surroundings = Surroundings()
+        self._capture = Capture()
+        self._interrupter.is_shielded = lambda: self._capture.is_draining
+        self._caller = Caller(
+            arguments.sid,
+            Path(arguments.objects),
+            arguments.result_limit,
+            self._interrupter,
+            self._capture.add,
+        )
+        self._main = threading.get_ident()
+        self._parent = os.getppid()
+        self._facts = _facts()
+        self._context = zmq.Context()
+        self._socket = _dial(self._context, arguments, self._hello())
+        self._poller = zmq.Poller()
+        for readable in (self._socket, self._wake_read, *self._capture.reading.values()):
+            self._poller.register(readable, zmq.POLLIN)
+        self._heard = self._next_beat = time.monotonic()
+        self._watcher = threading.Thread(target=self._watch, name="funcx-lab-watch", daemon=True)
+
+    # --- the main thread ----------------------------------------------------------------------------
+
+    def run(self) -> str:
+        """Serve; return why it ended."""
+        with self._lock:
+            self._watcher.start()
+            while True:
+                now = time.monotonic()
+                if now >= self._next_beat:
+                    self._beat(now)
+                if self._calls:
+                    self._run_call(self._calls.popleft())
+                elif reason := self._why_end(now):
+                    break
+                else:
+                    self._listen()
+            self._over = True
+            self._send([m.Bye(reason)])
+            self._linger()
+        self._active.set()
+        self._watcher.join()
+        return reason
+
+    def close(self) -> None:
+        """Give back what was taken from the process."""
+        self._over = True
+        self._socket.close(linger=0)
+        self._context.term()
+        self._capture.close()
+        self._surroundings.restore()
+        self._interrupter.close()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def _why_end(self, now: float) -> str:
+        if self._closing:
+            return self._closing
+        if now - self._heard > self._arguments.agent_gone_s:
+            return "the agent is gone"
+        if os.getppid() != self._parent:
+            return "its manager is gone"
+        return ""
+
+    def _listen(self) -> None:
+        """Wait for one frame; a blocking receive is the cheapest poll."""
+        try:
+            frame = self._socket.recv()
+        except zmq.Again:
+            return
+        self._receive(frame)
+
+    def _run_call(self, run: m.Run) -> None:
+        if run.confirm and not self._is_confirmed(run):
+            return
+        begun = time.perf_counter()
+        running = _Running(run, begun, time.time())
+        self._capture.begin()
+        self._running = running
+        if not self._active.is_set():
+            self._active.set()
+        self._lock.release()
+        try:
+            ended = self._caller.perform(run, self._functions.get(run.function_id))
+            self._capture.flush()
+            self._capture.restore()
+            self._surroundings.restore()
+        finally:
+            self._take_lock()
+            self._running = None
+        self._interrupter.is_wanted = False
+        self._finish(running, ended, time.perf_counter() - begun)
+
+    def _is_confirmed(self, run: m.Run) -> bool:
+        """Ask before entering a call that may have killed a worker; False if it was taken back."""
+        self._calls.appendleft(run)
+        self._send([m.Starting(run.seq)])
+        while self._go != run.seq and self._calls and self._calls[0] is run:
+            now = time.monotonic()
+            if now >= self._next_beat:
+                self._beat(now)
+            if now - self._heard > self._arguments.agent_gone_s:
+                self._calls.clear()
+                return False
+            self._listen()
+        if not self._calls or self._calls[0] is not run:
+            return False
+        self._calls.popleft()
+        return True
+
+    def _finish(self, running: _Running, ended: Ended, seconds: float) -> None:
+        if running.stop_code and not ended.ok and ended.error is not None:
+            if ended.error.type == "KeyboardInterrupt":
+                ended = Ended(False, error=self._stop_error(running))
+        first, events = self._capture.take(0.0, final=True)
+        done = m.Done(
+            running.run.seq,
+            ended.ok,
+            ended.payload,
+            ended.error,
+            running.wall,
+            running.wall + seconds,
+            seconds,
+            first,
+            events,
+            ended.path,
+        )
+        self._send([done])
+
+    def _stop_error(self, running: _Running) -> ErrorInfo:
+        seconds = time.perf_counter() - running.begun
+        words = _STOP_WORDS[running.stop_code]
+        if running.stop_code == "WALLTIME_REACHED":
+            words += f" of {running.run.walltime_s:g} s"
+        return ErrorInfo(running.stop_code, f"{words} and was stopped after {seconds:.2f} s.")
+
+    def _take_lock(self) -> None:
+        if self._lock.acquire(blocking=False):
+            return
+        self._is_wanted = True
+        os.write(self._wake_write, b"x")
+        self._lock.acquire()
+        self._is_wanted = False
+        os.read(self._wake_read, 64)
+
+    # --- the watching thread ------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        while not self._over:
+            self._active.wait()
+            quiet = 0
+            while quiet < _QUIET_TICKS and not self._over:
+                time.sleep(TICK_S)
+                running = self._running
+                quiet = quiet + 1 if running is None else 0
+                if running is not None and time.perf_counter() - running.begun >= TICK_S:
+                    self._attend(running)
+            if not self._over:
+                self._active.clear()
+                if self._running is not None:  # begun between the last look and the clear
+                    self._active.set()
+
+    def _attend(self, running: _Running) -> None:
+        """Own the socket for as long as this call runs."""
+        if self._is_wanted:
+            return
+        with self._lock:
+            while self._running is running and not self._is_wanted:
+                now = time.monotonic()
+                self._keep_time(running, now)
+                if now >= self._next_beat:
+                    self._beat(now)
+                ready = dict(self._poller.poll(self._patience_ms(running)))
+                while self._socket in ready:
+                    try:
+                        self._receive(self._socket.recv(zmq.NOBLOCK))
+                    except zmq.Again:
+                        break
+                self._capture.drain()
+                self._tell_output(running)
+
+    def _patience_ms(self, running: _Running) -> int:
+        age = time.perf_counter() - running.begun
+        waits = [self._next_beat - time.monotonic(), running.kill_at - time.perf_counter()]
+        if not running.is_told:
+            waits.append(STARTED_S - age)
+        if running.run.walltime_s is not None and not running.stop_code:
+            waits.append(running.run.walltime_s - age)
+        if self._capture.has_text or self._interrupter.is_wanted:
+            waits.append(0.02)
+        return max(0, int(min(waits) * 1000) + 1)
+
+    def _keep_time(self, running: _Running, now: float) -> None:
+        clock = time.perf_counter()
+        age = clock - running.begun
+        if not running.is_told and age >= STARTED_S:
+            running.is_told = True
+            self._send([m.Started(running.run.seq, running.wall)])
+        walltime = running.run.walltime_s
+        if walltime is not None and age >= walltime and not running.stop_code:
+            self._stop(running, "WALLTIME_REACHED")
+        if self._interrupter.is_wanted:
+            signal.pthread_kill(self._main, signal.SIGINT)
+        if clock >= running.kill_at:
+            self._give_up(running, self._stop_error(running))
+        if now - self._heard > self._arguments.agent_gone_s:
+            self._give_up(running, None)
+
+    def _tell_output(self, running: _Running) -> None:
+        first, events = self._capture.take(time.time())
+        if events:
+            self._send([m.Output(running.run.seq, first, events)])
+
+    def _stop(self, running: _Running, code: str) -> None:
+        """Interrupt the user's function; if it does not end within the grace, end this process."""
+        if running.stop_code:
+            return
+        running.stop_code = code
+        running.kill_at = time.perf_counter() + GRACE_S
+        self._interrupter.is_wanted = True
+        signal.pthread_kill(self._main, signal.SIGINT)
+
+    def _give_up(self, running: _Running, error: ErrorInfo | None) -> None:
+        """Report the running call if there is somebody to hear, and kill this process."""
+        if error is not None:
+            first, events = self._capture.take(0.0, final=True)
+            seconds = time.perf_counter() - running.begun
+            wall = running.wall
+            self._send(
+                [
+                    m.Returned([run.seq for run in self._calls]),
+                    m.Done(running.run.seq, False, b"", error, wall, wall + seconds, seconds, first, events),
+                    m.Bye("a stopped call did not end"),
+                ]
+            )
+            self._linger()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    # --- with the lock held -------------------------------------------------------------------------
+
+    def _hello(self) -> bytes:
+        hello = m.Hello(m.SESSION_VERSION, self._arguments.token, self._facts)
+        return m.up_codec.encode(m.Up(0, self._channel.beat(), [hello], self._arguments.sid))
+
+    def _beat(self, now: float) -> None:
+        self._next_beat = now + BEAT_S
+        self._socket.send(self._hello())
+        for frame in self._channel.repeat(now):
+            self._socket.send(frame)
+
+    def _send(self, items: list[m.UpItem]) -> None:
+        number = self._channel.next_number()
+        frame = m.up_codec.encode(m.Up(number, self._channel.have, items))
+        self._channel.keep(frame, time.monotonic())
+        self._socket.send(frame)
+
+    def _receive(self, frame: bytes) -> None:
+        try:
+            down = m.down_codec.decode(frame)
+        except MalformedMessage:
+            return  # what was lost with it is repeated
+        self._heard = now = time.monotonic()
+        if not self._channel.accept(down.number, down.have, now):
+            self._beat(now)
+            return
+        for item in down.items:
+            self._obey(item)
+        if self._channel.owes >= _OWED_FRAMES:
+            self._beat(now)
+
+    def _obey(self, item: m.DownItem) -> None:
+        if isinstance(item, m.Run):
+            self._calls.append(item)
+        elif isinstance(item, m.Learn):
+            self._functions[item.function.function_id] = item.function
+        elif isinstance(item, m.Go):
+            self._go = item.seq
+        elif isinstance(item, m.Recall):
+            self._hand_back(list(self._calls))
+        elif isinstance(item, m.Stop):
+            if self._running is not None and self._running.run.seq == item.seq:
+                self._stop(self._running, "TASK_CANCELLED")
+            else:
+                self._hand_back([run for run in self._calls if run.seq == item.seq])
+        else:
+            self._closing = "told to end"
+
+    def _hand_back(self, runs: list[m.Run]) -> None:
+        if runs:
+            for run in runs:
+                self._calls.remove(run)
+            self._send([m.Returned([run.seq for run in runs])])
+
+    def _linger(self) -> None:
+        """Wait until the agent has everything, or it takes too long."""
+        deadline = time.monotonic() + LINGER_S
+        self._beat(time.monotonic())
+        while not self._channel.is_clear and time.monotonic() < deadline:
+            if self._socket.poll(200):
+                self._receive(self._socket.recv())
+            else:
+                self._beat(time.monotonic())
+
+
+def _facts() -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "python": platform.python_version(),
+        "package": __version__,
+    }
+    names = {
+        "block": "PARSL_WORKER_BLOCK_ID",
+        "manager": "PARSL_WORKER_POOL_ID",
+        "worker": "PARSL_WORKER_RANK",
+    }
+    facts.update({key: os.environ[name] for key, name in names.items() if name in os.environ})
+    return facts
+
+
+def _dial(context: zmq.Context[zmq.Socket[bytes]], arguments: m.Arguments, hello: bytes) -> zmq.Socket[bytes]:
+    """Connect to the first of the addresses that answers a hello."""
+    sockets = [_connect(context, arguments, address) for address in arguments.addresses]
+    poller = zmq.Poller()
+    for candidate in sockets:
+        candidate.send(hello)
+        poller.register(candidate, zmq.POLLIN)
+    ready = dict(poller.poll(int(arguments.agent_gone_s * 1000)))
+    chosen = next((candidate for candidate in sockets if candidate in ready), sockets[0])
+    for candidate in sockets:
+        if candidate is not chosen:
+            candidate.close(linger=0)
+    chosen.setsockopt(zmq.RCVTIMEO, int(BEAT_S * 1000))
+    return chosen
+
+
+def _connect(
+    context: zmq.Context[zmq.Socket[bytes]], arguments: m.Arguments, address: str
+) -> zmq.Socket[bytes]:
+    dealer = context.socket(zmq.DEALER)
+    dealer.setsockopt(zmq.LINGER, 0)
+    dealer.setsockopt(zmq.SNDHWM, 0)
+    dealer.setsockopt(zmq.RCVHWM, 0)
+    dealer.setsockopt(zmq.IPV6, 1)
+    dealer.setsockopt(zmq.HEARTBEAT_IVL, 5000)
+    dealer.setsockopt(zmq.HEARTBEAT_TIMEOUT, 20000)
+    dealer.setsockopt(zmq.RECONNECT_IVL_MAX, 2000)
+    if arguments.server_key:
+        dealer.curve_serverkey = arguments.server_key.encode()
+        dealer.curve_publickey = arguments.public_key.encode()
+        dealer.curve_secretkey = arguments.secret_key.encode()
+    dealer.connect(address)
+    return dealer

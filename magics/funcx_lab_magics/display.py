@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,8 +43,8 @@ _STYLE = (
 
 
 def short(task_id: str) -> str:
-    """Return the beginning of an id that people and ``%funcx`` take for it."""
-    return f"{task_id[:8]}…"
+    """Return the end of an id, which people and ``%funcx`` take for it (the beginning tells the time)."""
+    return f"…{task_id[-8:]}"
 
 
 def clock(seconds: float) -> str:
@@ -104,7 +104,7 @@ class TaskView:
         self.state, self.reason = state, reason
         if state == TaskState.RUNNING and not self.started:
             self.started = when
-        if self.is_final:
+        if state in FINAL_STATES:
             self.ended = when
 
     def _write(self, text: str) -> None:
@@ -117,6 +117,18 @@ class TaskView:
             shown = next((piece for piece in reversed(pieces) if piece), "")
             lines[-1] = shown + "\r" * (pieces[-1] == "" and len(pieces) > 1)
         self.tail = lines[-TAIL_LINES - 1 :]
+
+    def update(self, record: Mapping[str, Any]) -> None:
+        """Take in the service's record of the task."""
+        self.label = str(record.get("label") or self.label)
+        self.endpoint = str(record.get("endpoint_name") or self.endpoint)
+        self.created = float(record.get("received") or self.created)
+        self.started = float(record.get("started") or self.started)
+        self.ended = float(record.get("ended") or self.ended)
+        self.state, self.reason = str(record.get("state") or self.state), str(record.get("reason") or "")
+        if error := record.get("error"):
+            kind = error.get("type") or error.get("code")
+            self.error = f"{kind}: {error.get('message', '')}"
 
     def elapsed(self, now: float | None = None) -> str:
         """Return how long it ran, or has waited so far."""

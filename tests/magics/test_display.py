@@ -79,14 +79,14 @@ def test_every_state_has_a_look() -> None:
 
 
 def test_a_view_follows_its_events() -> None:
-    view = TaskView("3f2a91c0-0000", "cluster-gpu", "fit model", created=100.0)
+    view = TaskView("0192aaaa-3f2a91c0", "cluster-gpu", "fit model", created=100.0)
     view.apply(Event(101.0, "state", {"state": "waiting-for-ep", "reason": "endpoint offline since 10:42"}))
-    assert view.line(110.0) == "<Task 3f2a91c0… waiting-for-ep on cluster-gpu 0:10 'fit model'>"
+    assert view.line(110.0) == "<Task …3f2a91c0 waiting-for-ep on cluster-gpu 0:10 'fit model'>"
     assert "endpoint offline since 10:42" in text_of(view.card(110.0))
     view.apply(Event(112.0, "state", {"state": "running"}))
     view.apply(Event(113.0, "stdout", "epoch 1\nepo"))
     view.apply(Event(113.1, "stdout", "ch 2\n"))
-    assert view.line(120.0) == "<Task 3f2a91c0… running on cluster-gpu 0:08 'fit model'>"
+    assert view.line(120.0) == "<Task …3f2a91c0 running on cluster-gpu 0:08 'fit model'>"
     view.apply(Event(130.0, "state", {"state": "success"}))
     view.apply(Event(131.0, "state", {"state": "running"}))
     assert view.state == "success"

@@ -48,7 +48,7 @@ CELLS = [
     ("fs = [lambda: k]\nk = 1", "k", "", "fs k"),
     ("async def f():\n    async for x in y:\n        await x\nf", "y", "", "f"),
     (
-        "def f(s):\n    match s:\n        case {'a': a, **r}: return a, r\n        case [b, *c]: return b, c\nf(1)",
+        "def f(s):\n    match s:\n        case {'a': a, **r}: a, r\n        case [b, *c]: b, c\nf(1)",
         "",
         "",
         "f",

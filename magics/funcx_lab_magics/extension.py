@@ -1,0 +1,71 @@
+"""What ``%load_ext funcx_lab`` adds to IPython, and ``%unload_ext`` takes away."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from funcx_lab_magics import cards
+from funcx_lab_magics.arguments import cell_parser, overview
+from funcx_lab_magics.completion import EndpointNames, make_matcher
+from funcx_lab_magics.magics import FuncXMagics
+
+_ADDED = "_funcx_lab_extension"
+
+
+def load(shell: Any) -> None:
+    """Register magics, settings, completion and cards; loading twice changes nothing."""
+    if getattr(shell, _ADDED, None) is not None:
+        return
+    magics = FuncXMagics(shell)
+    shell.register_magics(magics)
+    shell.configurables.append(magics.settings)
+    cards.install(shell)
+    matcher = make_matcher(EndpointNames(lambda: _endpoint_names(magics)).get, lambda: _task_ids(magics))
+    if shell.Completer is not None:
+        shell.Completer.custom_matchers.append(matcher)
+    setattr(shell, _ADDED, (magics, matcher))
+
+
+def unload(shell: Any) -> None:
+    """Take away what `load` added."""
+    added = getattr(shell, _ADDED, None)
+    if added is None:
+        return
+    magics, matcher = added
+    for kind in ("line", "cell"):
+        shell.magics_manager.magics[kind].pop("funcx", None)
+    shell.configurables.remove(magics.settings)
+    cards.uninstall(shell)
+    if shell.Completer is not None:
+        shell.Completer.custom_matchers.remove(matcher)
+    delattr(shell, _ADDED)
+
+
+def _endpoint_names(magics: FuncXMagics) -> list[str]:
+    if magics.open_client is None and not _service_exists(magics.settings.url):
+        return [magics.settings.endpoint]
+    known = magics.client().transport.json("GET", "/v3/endpoints")["endpoints"]
+    return [str(endpoint["name"]) for endpoint in known]
+
+
+def _service_exists(url: str) -> bool:
+    """Whether a client can be made without starting a hub service."""
+    from funcx_lab.credentials import profile_path
+    from funcx_lab.embedded import running_service
+
+    chosen = url or os.environ.get("FUNCX_LAB_URL") or os.environ.get("FUNCX_LAB_JUPYTERHUB_URL")
+    return bool(chosen) or profile_path().exists() or running_service() is not None
+
+
+def _task_ids(magics: FuncXMagics) -> list[str]:
+    return [task.task_id[-8:] for task in reversed(list(magics.tasks))]
+
+
+def _document(function: Any, text: str) -> None:
+    function.__doc__ = text
+
+
+# The parsers know the grammar; what ``%%funcx?`` shows is made of them.
+_document(FuncXMagics.cell_funcx, "Run this cell at an endpoint.\n\n" + cell_parser().format_help())
+_document(FuncXMagics.line_funcx, overview())

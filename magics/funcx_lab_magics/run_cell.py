@@ -1,0 +1,139 @@
+"""From a cell's text to a task: read it, collect what it needs, pack it, submit it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.error import UsageError
+
+from funcx_lab import serialize
+from funcx_lab.protocol.messages import TaskOptions
+from funcx_lab_magics.capture import Cell, capture
+from funcx_lab_magics.manifest import Manifest
+from funcx_lab_magics.names import CellNames, read_names
+
+if TYPE_CHECKING:
+    from funcx_lab import FuncXClient, TaskFuture
+
+#: Names of IPython's own that never come back.
+_NOT_BACK = ("In", "Out", "get_ipython", "exit", "quit")
+
+
+@dataclass(frozen=True)
+class ReadyCell:
+    """A cell that can be submitted.
+
+    Attributes
+    ----------
+    cell : Cell
+        Its text and place.
+    manifest : Manifest
+        What is sent and what comes back.
+    outputs : list of str or None
+        The names to bring back; None: all that the cell assigns.
+    options : argparse.Namespace
+        The line's options.
+    """
+
+    cell: Cell
+    manifest: Manifest
+    outputs: list[str] | None
+    options: argparse.Namespace
+
+    def submit(self, client: FuncXClient) -> TaskFuture[Any]:
+        """Pack the cell with what it needs and hand it over.
+
+        Raises
+        ------
+        CannotSerialize
+            If something in it cannot be sent.
+        """
+        captured = self.manifest.captured
+        function = serialize.pack_cell(
+            self.cell.source,
+            filename=self.cell.filename,
+            first_line=self.cell.first_line,
+            inputs=list(captured.values),
+            outputs=self.outputs,
+            imports=captured.imports,
+        )
+        arguments = serialize.pack_arguments((), captured.values)
+        label = self.options.name or None
+        options = TaskOptions(walltime_s=self.options.timeout, label=label)
+        return client.submit_packed(function, arguments, self.options.endpoint, options=options)
+
+
+def prepare(cell: Cell, options: argparse.Namespace, namespace: Mapping[str, Any]) -> ReadyCell:
+    """Read a cell and collect what it needs; nothing is sent.
+
+    Parameters
+    ----------
+    cell : Cell
+        The cell.
+    options : argparse.Namespace
+        The line's options, defaults filled in.
+    namespace : mapping
+        The notebook's names, without IPython's own.
+
+    Raises
+    ------
+    IPython.core.error.UsageError
+        A syntax error, or an option that does not fit the cell.
+    funcx_lab.errors.UsageError, funcx_lab.errors.CannotSerialize
+        As `capture`.
+    """
+    names = _read(cell)
+    expected, outputs = _outputs(options.out, names)
+    captured = capture(
+        cell,
+        names,
+        namespace,
+        endpoint=options.endpoint,
+        include=options.include,
+        exclude=options.exclude,
+    )
+    manifest = Manifest(
+        options.endpoint,
+        captured,
+        expected,
+        {name for name in expected if name in namespace},
+        open_ended=outputs is None,
+    )
+    return ReadyCell(cell, manifest, outputs, options)
+
+
+def _read(cell: Cell) -> CellNames:
+    try:
+        compile(cell.source, cell.filename, "exec", dont_inherit=True)
+        return read_names(cell.source)
+    except SyntaxError as err:
+        raise UsageError(_syntax_message(cell, err)) from None
+
+
+def _syntax_message(cell: Cell, err: SyntaxError) -> str:
+    line = err.lineno or 1
+    text = (err.text or "").rstrip("\n")
+    message = f"{type(err).__name__}: {err.msg}. Nothing was sent.\n  {cell.quote(line)}"
+    if text and err.offset:
+        indent = len(text) - len(text.lstrip())
+        prefix = len(f"  line {line + cell.first_line - 1}:  ")
+        message += "\n" + " " * (prefix + max(0, err.offset - 1 - indent)) + "^"
+    if text.lstrip().startswith(("!", "%", "?")):
+        message += "\n  why:     an endpoint runs plain Python; magics and !commands are IPython's"
+    return message
+
+
+def _outputs(out: str | list[str], names: CellNames) -> tuple[list[str], list[str] | None]:
+    """Return the names expected back, for people, and those to ask for (None: whatever is assigned)."""
+    if isinstance(out, list):
+        unknown = [name for name in out if name not in {*names.assigned, *names.imported, *names.reads}]
+        if unknown and not names.open_ended:
+            raise UsageError(f"-o names {unknown[0]!r}, which the cell neither assigns nor uses.")
+        return out, out
+    if out == "none":
+        return [], []
+    assigned = [name for name in names.assigned if name not in _NOT_BACK and name.strip("_")]
+    return assigned, None if names.open_ended else assigned

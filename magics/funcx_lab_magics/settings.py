@@ -1,0 +1,54 @@
+"""The notebook's defaults: ``%funcx config``, ``%config FuncX``, or ``c.FuncX`` in an IPython profile."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from traitlets import Bool, Enum, Float, List, Unicode, Union
+from traitlets.config.configurable import Configurable
+
+#: What ``%funcx config`` shows and sets, as the cell magic's options are called.
+NAMES = ("endpoint", "out", "background", "quiet", "on_interrupt", "timeout")
+
+
+class FuncX(Configurable):
+    """Defaults of the cell magic; its class name is the name in IPython's configuration."""
+
+    endpoint = Unicode("local", help="Name or id of the endpoint that cells run on.").tag(config=True)
+    out = Union(
+        [Enum(["auto", "none", "*"]), List(Unicode())],
+        default_value="auto",
+        help="Names to bring back: auto (assigned names up to 1 MiB each), none, '*' or a list.",
+    ).tag(config=True)
+    background = Bool(False, help="Do not wait for cells.").tag(config=True)
+    quiet = Bool(False, help="Show no manifest line.").tag(config=True)
+    on_interrupt = Enum(["cancel", "detach"], "cancel", help="What an interrupt does while waiting.").tag(
+        config=True
+    )
+    timeout = Float(None, allow_none=True, help="Stop a cell when it has run this many seconds.").tag(
+        config=True
+    )
+    url = Unicode("", help="Address of the hub service; empty: found as the SDK finds it.").tag(config=True)
+
+    def set_from(self, options: argparse.Namespace) -> None:
+        """Take over what ``%funcx config`` was given."""
+        for name in NAMES:
+            value = getattr(options, name)
+            if value is not None:
+                setattr(self, name, value)
+
+    def reset(self) -> None:
+        """Go back to what IPython's configuration says, or the built-in defaults."""
+        configured: Any = self.config.get("FuncX", {})
+        for name in NAMES:
+            setattr(self, name, configured.get(name, self.trait_defaults(name)))
+
+    def shown(self) -> list[tuple[str, str, str]]:
+        """Return name, value and meaning of each default."""
+        rows = []
+        for name in NAMES:
+            value = getattr(self, name)
+            text = ",".join(value) if isinstance(value, list) else "" if value is None else str(value)
+            rows.append((name, text, str(self.traits()[name].help)))
+        return rows

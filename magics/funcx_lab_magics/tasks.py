@@ -1,0 +1,236 @@
+"""A notebook's tasks: the object that a background cell gives, and how a word finds one."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from funcx_lab.errors import TaskNotFound, UsageError
+from funcx_lab.protocol.messages import Event
+from funcx_lab_magics.display import TaskView, short
+from funcx_lab_magics.failures import remote
+
+if TYPE_CHECKING:
+    from funcx_lab import FuncXClient, TaskFuture
+
+#: A follower of a silent task is woken this often (seconds).
+TICK_S = 0.25
+#: ``get_result`` of the SDK without a timeout does not wait.
+FOR_EVER_S = 1e9
+#: A beginning or end of a task id is looked up among so many of the newest tasks.
+LOOKED_UP = 1000
+
+
+class Task:
+    """One cell at an endpoint: what ``%%funcx -b`` gives and ``%funcx`` works on.
+
+    Parameters
+    ----------
+    client : FuncXClient
+        Where it was submitted.
+    view : TaskView
+        What is known of it.
+    namespace : dict
+        Where its names go when its result is fetched.
+    future : TaskFuture, optional
+        Its future, when this notebook submitted it.
+    """
+
+    def __init__(
+        self,
+        client: FuncXClient,
+        view: TaskView,
+        namespace: dict[str, Any],
+        future: TaskFuture[Any] | None = None,
+    ) -> None:
+        self.client = client
+        self.view = view
+        self._namespace = namespace
+        self._future = future
+
+    @property
+    def task_id(self) -> str:
+        """The task's id."""
+        return self.view.task_id
+
+    @property
+    def endpoint(self) -> str:
+        """Name of the endpoint."""
+        return self.view.endpoint
+
+    @property
+    def state(self) -> str:
+        """Where the task is, in funcX's spelling; asks the hub service unless the task has ended."""
+        self.refresh()
+        return self.view.state
+
+    @property
+    def reason(self) -> str:
+        """Why it is there, for people."""
+        self.refresh()
+        return self.view.reason
+
+    def refresh(self) -> None:
+        """Ask the hub service how the task is, unless it has ended."""
+        if not self.view.is_final:
+            self.view.update(self.record())
+
+    def record(self) -> dict[str, Any]:
+        """Return the hub service's record of the task."""
+        record: dict[str, Any] = self.client.transport.json("GET", f"/v3/tasks/{self.task_id}")
+        return record
+
+    def done(self) -> bool:
+        """Return whether the task has ended."""
+        self.refresh()
+        return self.view.is_final
+
+    def follow(self) -> Iterator[Event | None]:
+        """Yield the task's events from its first until it ends; None now and then while it is silent."""
+        with self.client.follow(self.task_id) as events:
+            while True:
+                try:
+                    item = events.get(timeout=TICK_S)
+                except queue.Empty:
+                    yield None
+                    continue
+                if item is None:
+                    return
+                yield item[1]
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for the task, bring its names into the notebook and return its value.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds to wait; for ever if left out.
+
+        Raises
+        ------
+        concurrent.futures.TimeoutError
+            If it has not ended by then; it goes on.
+        Exception
+            What the cell raised, or a `TaskError` that says why there is no value.
+        """
+        try:
+            return deliver(self._outcome(timeout), self._namespace)
+        except Exception as err:  # shown as it happened there; whatever the cell raised
+            raise self._explained(err) from None
+
+    def _outcome(self, timeout: float | None) -> Any:
+        if self._future is not None:
+            return self._future.result(timeout)
+        return self.client.get_result(self.task_id, timeout=timeout if timeout is not None else FOR_EVER_S)
+
+    def _explained(self, error: Exception) -> BaseException:
+        if self.done():
+            record = self.record()
+            failure = record.get("error") or {}
+            host = (record.get("worker") or {}).get("host")
+            where = f"on {self.endpoint}{f' ({host})' if host else ''}, task {short(self.task_id)}"
+            return remote(error, str(failure.get("traceback") or ""), where)
+        return error
+
+    def logs(self) -> str:
+        """Return what the task has written so far, stdout and stderr together."""
+        events = self.client.transport.json("GET", f"/v3/tasks/{self.task_id}/events")["events"]
+        return "".join(str(event["data"]) for _, event in events if event["kind"] in ("stdout", "stderr"))
+
+    def cancel(self) -> bool:
+        """Cancel the task, also while it runs; return False if it had already ended."""
+        return bool(cancel(self.client, [self.task_id]))
+
+    def __repr__(self) -> str:
+        return self.view.line()
+
+    def _repr_html_(self) -> str:
+        return self.view.card()
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, Any]]:
+        return self.view.bundle(), self.view.metadata()
+
+
+def deliver(result: Any, namespace: dict[str, Any]) -> Any:
+    """Put a cell's names into the notebook and return its value; any other result is its own value."""
+    from funcx_lab.serialize.cell import CellResult
+
+    if not isinstance(result, CellResult):
+        return result
+    namespace.update(result.names)
+    return result.value if result.value_present else None
+
+
+def cancel(client: FuncXClient, task_ids: list[str]) -> list[str]:
+    """Cancel tasks; return those that are cancelled now."""
+    answer = client.transport.json("POST", "/v3/tasks/cancel", {"task_ids": task_ids})
+    return [str(task_id) for task_id in answer["cancelled"]]
+
+
+class NotebookTasks:
+    """The tasks of one notebook since its kernel started, and the way to any other of the user's.
+
+    Parameters
+    ----------
+    namespace : dict
+        The notebook's names.
+    """
+
+    def __init__(self, namespace: dict[str, Any]) -> None:
+        self._namespace = namespace
+        self._tasks: dict[str, Task] = {}
+
+    def __iter__(self) -> Iterator[Task]:
+        return iter(list(self._tasks.values()))
+
+    def add(self, client: FuncXClient, future: TaskFuture[Any], endpoint: str, label: str) -> Task:
+        """Remember a task that was just submitted."""
+        task = Task(client, TaskView(future.task_id, endpoint, label), self._namespace, future)
+        self._tasks[task.task_id] = task
+        return task
+
+    def forget(self, task: Task) -> None:
+        """Forget a task that the hub service refused."""
+        self._tasks.pop(task.task_id, None)
+
+    def find(self, client: FuncXClient, word: str) -> Task:
+        """Return the task that ``last``, an id, its beginning or its end stands for.
+
+        Raises
+        ------
+        UsageError
+            If the word fits several tasks, or there is no last one.
+        TaskNotFound
+            If it fits none.
+        """
+        if word == "last":
+            if not self._tasks:
+                raise UsageError(
+                    "No cell of this notebook ran at an endpoint yet; %funcx tasks lists the others."
+                )
+            return next(reversed(self._tasks.values()))
+        word = word.strip("…")
+        found = [task for task in self if _fits(word, task.task_id)]
+        if len(found) == 1:
+            return found[0]
+        return self._elsewhere(client, word)
+
+    def _elsewhere(self, client: FuncXClient, word: str) -> Task:
+        """Look among all of the user's tasks."""
+        if len(word) == 36:
+            records = [client.transport.json("GET", f"/v3/tasks/{word}")]
+        else:
+            records = client.transport.json("GET", "/v3/tasks", query={"limit": LOOKED_UP})["tasks"]
+        records = [record for record in records if _fits(word, record["task_id"])]
+        if not records:
+            raise TaskNotFound(f"None of your last {LOOKED_UP} tasks is {word!r}; %funcx tasks lists them.")
+        if len(records) > 1:
+            raise UsageError(f"{len(records)} tasks fit {word!r}; give more of the id.")
+        view = TaskView(records[0]["task_id"], "")
+        view.update(records[0])
+        return Task(client, view, self._namespace)
+
+
+def _fits(word: str, task_id: str) -> bool:
+    return bool(word) and (task_id.startswith(word) or task_id.endswith(word))

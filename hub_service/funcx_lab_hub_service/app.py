@@ -27,7 +27,7 @@ from funcx_lab_hub_service.feed import Feed
 from funcx_lab_hub_service.forwarder.forwarder import Forwarder
 from funcx_lab_hub_service.functions import Functions
 from funcx_lab_hub_service.handlers import pattern, routes
-from funcx_lab_hub_service.handlers.base import NoRoute, Services
+from funcx_lab_hub_service.handlers.base import DROPPED_LIMIT, NoRoute, Services
 from funcx_lab_hub_service.handlers.stream import StreamHandler
 from funcx_lab_hub_service.listening import Ports, bind, tls_context
 from funcx_lab_hub_service.local_endpoint import LocalEndpoint
@@ -164,7 +164,7 @@ class HubService:
         server = tornado.httpserver.HTTPServer(
             self._application(),
             ssl_options=config.certfile and tls_context(config.certfile, config.keyfile),
-            max_body_size=config.object_limit + 1,
+            max_body_size=max(config.object_limit, DROPPED_LIMIT),
             chunk_size=_CHUNK,
         )
         self._started.push_async_callback(self._close_connections, server)

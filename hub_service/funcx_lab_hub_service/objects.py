@@ -129,8 +129,8 @@ class Objects:
         shutil.rmtree(self._scratch, ignore_errors=True)
         self._scratch.mkdir(mode=0o700, parents=True)
 
-    def check(self, principal: Principal, sha256: str, size: int | None) -> int:
-        """Return ``size`` if such an object may be uploaded.
+    def check(self, principal: Principal, sha256: str, size: int | None) -> None:
+        """Let pass an object that may be uploaded.
 
         Raises
         ------
@@ -151,7 +151,6 @@ class Objects:
                 "that both sides can reach, and send its path.",
                 details={"size": size, "limit": self._limit},
             )
-        return size
 
     def upload(self, sha256: str, size: int) -> Upload:
         """Return a place for the bytes of a checked object (blocks on the disk)."""

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+#: A refused request's body is read and dropped up to this many bytes.
+DROPPED_LIMIT = 64 * 1024 * 1024
+
 T = TypeVar("T")
 
 
@@ -78,6 +81,8 @@ class Guard(tornado.web.RequestHandler):
     #: routes that an agent may use with its own token say so here
     for_agents = False
     principal: Principal
+    #: whether the answer is known to be an error, so that the body is dropped
+    refused = False
 
     @property
     def services(self) -> Services:
@@ -85,7 +90,21 @@ class Guard(tornado.web.RequestHandler):
         return self.application.settings["services"]  # type: ignore[no-any-return]  # tornado's settings are untyped
 
     def prepare(self) -> Awaitable[None] | None:
-        """Check address and token before anything of the body is read."""
+        """Check address and token before anything of the body is kept."""
+        try:
+            self.admit()
+        except FuncxLabError as err:
+            self.refuse(err)
+        return None
+
+    def admit(self) -> None:
+        """Check who asks.
+
+        Raises
+        ------
+        NotAuthenticated, NotAuthorized
+            If this may not go on.
+        """
         if self.request.headers.get("Host", "").lower() not in self.services.hosts:
             raise NotAuthorized(
                 "This hub service is not served under that host name; add it with --public-host."
@@ -94,7 +113,20 @@ class Guard(tornado.web.RequestHandler):
             self.principal = self.services.tokens.verify(_bearer(self.request.headers))
             if self.principal.kind == "endpoint" and not self.for_agents:
                 raise NotAuthorized("An agent's token does not open this route.")
-        return None
+
+    def refuse(self, error: FuncxLabError) -> None:
+        """Tell the error at once, or behind a body that is not too long.
+
+        Who still sends while we answer and close would see a reset connection instead of the answer.
+        """
+        if not 0 < (announced_length(self.request.headers) or 0) <= DROPPED_LIMIT:
+            raise error
+        self.refused = True
+
+        def tell(*_path: str) -> None:
+            raise error
+
+        setattr(self, str(self.request.method).lower(), tell)
 
     def set_default_headers(self) -> None:
         """Answer in JSON, for programs only."""
@@ -126,8 +158,9 @@ class Guard(tornado.web.RequestHandler):
         """Log what is not the client's fault."""
         if isinstance(value, tornado.web.HTTPError):
             return
-        if isinstance(value, FuncxLabError) and value.status < ServiceError.status:
-            logger.debug("%s %s: %s", self.request.method, self.request.path, value)
+        if isinstance(value, FuncxLabError) and type(value) is not ServiceError:
+            level = logging.DEBUG if value.status < ServiceError.status else logging.WARNING
+            logger.log(level, "%s %s: %s", self.request.method, self.request.path, value)
             return
         logger.error(
             "%s %s failed",
@@ -147,6 +180,12 @@ def error_document(error: BaseException | None, status: int = 500) -> dict[str, 
     return ServiceError().as_document()
 
 
+def announced_length(headers: tornado.httputil.HTTPHeaders) -> int | None:
+    """Return the ``Content-Length`` if there is a good one."""
+    text = headers.get("Content-Length", "")
+    return int(text) if text.isdecimal() else None
+
+
 def _bearer(headers: tornado.httputil.HTTPHeaders) -> str:
     scheme, _, token = headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
@@ -164,15 +203,28 @@ class Handler(Guard):
         return self.services.config.body_limit
 
     def prepare(self) -> Awaitable[None] | None:
-        """Check address, token and the announced length."""
+        """Make room for the body, once it is clear who asks."""
         self._chunks: list[bytes] = []
         self._received = 0
         return super().prepare()
 
+    def admit(self) -> None:
+        """Check the announced length too."""
+        super().admit()
+        self._check_size(announced_length(self.request.headers) or 0)
+
+    def _check_size(self, size: int) -> None:
+        if size > self.body_limit:
+            raise PayloadTooLarge(
+                f"The request's body has {size} bytes; the limit is {self.body_limit}. Send large arguments "
+                "as objects (FuncXClient and Executor do that by themselves), or fewer tasks at once.",
+                details={"size": size, "limit": self.body_limit},
+            )
+
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         """Gather the body; what is over the limit is read and dropped, so that the answer arrives."""
         self._received += len(chunk)
-        if self._received <= self.body_limit:
+        if self._received <= self.body_limit and not self.refused:
             self._chunks.append(chunk)
         else:
             self._chunks.clear()
@@ -188,13 +240,7 @@ class Handler(Guard):
         PayloadTooLarge
             If it is over the limit.
         """
-        limit = self.body_limit
-        if self._received > limit:
-            raise PayloadTooLarge(
-                f"The request's body has {self._received} bytes; the limit is {limit}. Send large arguments "
-                "as objects (FuncXClient and Executor do that by themselves), or fewer tasks at once.",
-                details={"size": self._received, "limit": limit},
-            )
+        self._check_size(self._received)
         media_type = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if media_type != "application/json":
             raise InvalidRequest(f"The body must be application/json, not {media_type or 'of no type'!r}.")
@@ -226,7 +272,7 @@ class Handler(Guard):
 class NoRoute(Handler):
     """Any path that is not a route."""
 
-    def prepare(self) -> Awaitable[None] | None:
+    def admit(self) -> None:
         """Ask for the token first, then say that there is nothing."""
-        super().prepare()
+        super().admit()
         raise NotFound(f"There is no route {self.request.path[:200]}.")

@@ -8,8 +8,8 @@ from typing import BinaryIO
 
 import tornado.web
 
-from funcx_lab.errors import InvalidRequest
-from funcx_lab_hub_service.handlers.base import Guard
+from funcx_lab.errors import FuncxLabError
+from funcx_lab_hub_service.handlers.base import Guard, announced_length
 from funcx_lab_hub_service.objects import Upload
 
 #: Bytes that are handed to the disk at once.
@@ -24,35 +24,47 @@ class ObjectHandler(Guard):
     _upload: Upload | None = None
 
     async def prepare(self) -> None:
-        """Check the right to upload before the first byte is read."""
+        """Check the right to upload before the first byte is kept."""
         self._block = bytearray()
         super().prepare()
-        if self.request.method != "PUT":
-            return
-        sha256 = self.path_args[0]
-        size = self.services.objects.check(self.principal, sha256, self._content_length())
-        self._upload = await asyncio.to_thread(self.services.objects.upload, sha256, size)
+        if self.request.method == "PUT" and not self.refused:
+            upload = self.services.objects.upload
+            try:
+                self._upload = await asyncio.to_thread(
+                    upload, self.path_args[0], announced_length(self.request.headers) or 0
+                )
+            except FuncxLabError as err:
+                self.refuse(err)
 
-    def _content_length(self) -> int | None:
-        text = self.request.headers.get("Content-Length", "")
-        return int(text) if text.isdecimal() else None
+    def admit(self) -> None:
+        """Check the announced object too."""
+        super().admit()
+        if self.request.method == "PUT":
+            self.services.objects.check(
+                self.principal, self.path_args[0], announced_length(self.request.headers)
+            )
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         """Gather a block, then write it while the connection waits."""
         if self._upload is None:
-            raise InvalidRequest("Only PUT takes a body here.")
+            return None  # refused, or a body where none belongs
         self._block += chunk
         return self._write_block(self._upload) if len(self._block) >= _BLOCK else None
 
     async def _write_block(self, upload: Upload) -> None:
         block, self._block = self._block, bytearray()
-        await asyncio.to_thread(upload.write, block)
+        if self.refused:
+            return
+        try:
+            await asyncio.to_thread(upload.write, block)
+        except FuncxLabError as err:
+            self.refuse(err)
 
     async def put(self, sha256: str) -> None:
         """Store the object; the answer comes when it is on disk."""
         upload = self._upload
         assert upload is not None  # noqa: S101  # prepare made it; for the type checker
-        await self._write_block(upload)
+        await asyncio.to_thread(upload.write, self._block)
         await asyncio.to_thread(upload.finish)
         await self.services.objects.store(self.principal, upload)
         self.answer({"sha256": sha256, "size": upload.size}, 201)

@@ -46,16 +46,15 @@ class StreamHandler(Guard, tornado.websocket.WebSocketHandler):
     #: all open streams, to be closed when the service stops
     open_streams: ClassVar[set[StreamHandler]] = set()
 
-    def prepare(self) -> Awaitable[None] | None:
+    def admit(self) -> None:
         """Check address, token and origin before the upgrade."""
-        super().prepare()
+        super().admit()
         origin = self.request.headers.get("Origin")
         if origin is not None and urlsplit(origin).netloc.lower() not in self.services.hosts:
             raise NotAuthorized("A page of another origin may not open the stream.")
-        return None
 
     def check_origin(self, origin: str) -> bool:
-        """Let pass: `prepare` has checked it."""
+        """Let pass: `admit` has checked it."""
         return True
 
     def open(self, *_args: str, **_kwargs: str) -> None:

@@ -33,6 +33,8 @@ PAYLOAD_LIMIT = 1_000_000_000
 
 _PREFIX = struct.Struct(">4sBxxxI")
 _ALIGN = 64
+#: A lone body below this many bytes is copied into one chunk with its header.
+_SMALL = 4096
 _ZEROS = bytes(_ALIGN)
 
 
@@ -104,7 +106,9 @@ def pack(format: str, parts: Sequence[Buffer], *, python: str = PYTHON) -> Paylo
     python : str
         ``"major.minor"`` of the Python that made them.
     """
-    views = [memoryview(part).cast("B") for part in parts]
+    if len(parts) == 1 and type(parts[0]) is bytes and len(parts[0]) < _SMALL:
+        return _pack_small(format, parts[0], python)
+    views = [_bytes_of(part) for part in parts]
     digest = hashlib.sha256()
     for view in views:
         digest.update(view)
@@ -119,6 +123,19 @@ def pack(format: str, parts: Sequence[Buffer], *, python: str = PYTHON) -> Paylo
             chunks.append(view)
         position += gap + view.nbytes
     return Payload(chunks)
+
+
+def _bytes_of(part: Buffer) -> memoryview:
+    view = memoryview(part)
+    # A view whose shape holds a zero cannot be cast.
+    return view.cast("B") if view.nbytes else memoryview(b"")
+
+
+def _pack_small(format: str, body: bytes, python: str) -> Payload:
+    header = _encode(Header(format, python, [len(body)], hashlib.sha256(body).digest()))
+    size = _PREFIX.size + len(header)
+    gap = _ZEROS[: -size % _ALIGN]
+    return Payload((b"".join((_PREFIX.pack(MAGIC, VERSION, len(header)), header, gap, body)),))
 
 
 def is_payload(block: Buffer) -> bool:

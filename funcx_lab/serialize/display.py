@@ -1,0 +1,95 @@
+"""What a front end shows of a value or a figure, as text by MIME type."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import sys
+from typing import Any
+
+_METHODS = {
+    "text/html": "_repr_html_",
+    "text/markdown": "_repr_markdown_",
+    "image/svg+xml": "_repr_svg_",
+    "image/png": "_repr_png_",
+    "image/jpeg": "_repr_jpeg_",
+    "text/latex": "_repr_latex_",
+    "application/json": "_repr_json_",
+    "application/javascript": "_repr_javascript_",
+}
+#: Longer plain text is cut in the middle of nowhere; the value itself travels whole.
+_TEXT_LIMIT = 100_000
+_KERNEL_BACKENDS = ("inline", "ipympl", "widget", "nbagg")
+
+
+def mimebundle(value: Any) -> dict[str, Any]:
+    """Return what a notebook would show for ``value``: MIME type to text, images as base64.
+
+    ``text/plain`` is always there. A repr that raises is left out, or shown as the error's name.
+    """
+    bundle: dict[str, Any] = {"text/plain": _plain_text(value)}
+    if isinstance(value, type):
+        return bundle
+    try:
+        made = value._repr_mimebundle_(include=None, exclude=None)
+        bundle.update(made[0] if isinstance(made, tuple) else made or {})
+    except Exception:  # noqa: S110  # most objects have none, and a broken repr must not fail the cell
+        pass
+    for mime, method in _METHODS.items():
+        try:
+            shown = getattr(value, method)()
+        except Exception:  # noqa: S112  # as above
+            continue
+        if shown is not None and mime not in bundle:
+            bundle[mime] = shown[0] if isinstance(shown, tuple) else shown
+    return {mime: _as_text(shown) for mime, shown in bundle.items()}
+
+
+def _as_text(shown: Any) -> Any:
+    return base64.b64encode(shown).decode("ascii") if isinstance(shown, bytes) else shown
+
+
+def _plain_text(value: Any) -> str:
+    try:
+        text = _pretty(value)
+    except Exception as err:  # a broken repr must not fail the cell
+        text = f"<{type(value).__name__} whose repr raised {type(err).__name__}>"
+    return text if len(text) <= _TEXT_LIMIT else f"{text[:_TEXT_LIMIT]}... ({len(text):,} characters)"
+
+
+def _pretty(value: Any) -> str:
+    if type(value) not in (list, dict, tuple, set, frozenset):
+        return repr(value)
+    import pprint
+
+    return pprint.pformat(value, width=79, compact=True, sort_dicts=False)
+
+
+def prepare_matplotlib() -> None:
+    """Choose a matplotlib backend that needs no screen and no kernel, unless the user chose one."""
+    chosen = os.environ.get("MPLBACKEND", "")
+    # A worker started from a kernel inherits the kernel's backend, which only works in a kernel.
+    if not chosen or any(name in chosen for name in _KERNEL_BACKENDS):
+        os.environ["MPLBACKEND"] = "Agg"
+
+
+def collect_figures() -> list[dict[str, Any]]:
+    """Return every open matplotlib figure as a MIME bundle, in order, and close them all."""
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot is None:
+        return []
+    bundles = []
+    for number in pyplot.get_fignums():
+        figure = pyplot.figure(number)
+        file = io.BytesIO()
+        try:
+            figure.savefig(file, format="png", bbox_inches="tight")
+        except Exception as err:  # e.g. broken TeX in a label: drawn late, must not fail the cell
+            bundles.append({"text/plain": f"{figure!r} could not be drawn: {type(err).__name__}: {err}"})
+            continue
+        bundles.append(
+            {"image/png": base64.b64encode(file.getvalue()).decode("ascii"), "text/plain": repr(figure)}
+        )
+    pyplot.close("all")
+    return bundles

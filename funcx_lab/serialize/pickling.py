@@ -1,0 +1,333 @@
+"""Pickle protocol 5 in which the user's own functions and classes travel as source.
+
+C's pickler does the work; it asks about every function, class and module on its way. What is installed
+travels by name; what lives in ``__main__`` or beside the notebook travels as source with the globals
+and closure it uses; what has no source travels as dill's bytecode, and the stream says so.
+"""
+
+from __future__ import annotations
+
+import _thread
+import ast
+import functools
+import io
+import pickle  # the SDK pickles for the user; readers decide whom to trust
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import astuple, dataclass
+from types import (
+    AsyncGeneratorType,
+    CellType,
+    CodeType,
+    CoroutineType,
+    FunctionType,
+    GeneratorType,
+    ModuleType,
+)
+from typing import Any, TypeVar
+
+from funcx_lab.errors import CannotSerialize
+from funcx_lab.protocol.payload import PYTHON
+from funcx_lab.serialize import origin, rebuild, source
+from funcx_lab.serialize.code_objects import attribute_names, global_names, names_read, nested
+
+#: Buffers below this many bytes stay inside the stream.
+IN_BAND_LIMIT = 4096
+
+_FILE = "an open file cannot be sent; send its path, or open it inside the function"
+_LOCK = "a lock belongs to one process; create it inside the function"
+_LAZY = "it can only be used where it was made; send a list of its items"
+_REFUSED: dict[type, str] = {
+    **dict.fromkeys(
+        (io.TextIOWrapper, io.BufferedReader, io.BufferedWriter, io.BufferedRandom, io.FileIO), _FILE
+    ),
+    **dict.fromkeys((_thread.LockType, _thread.RLock, threading.Condition, threading.Event), _LOCK),
+    **dict.fromkeys((GeneratorType, AsyncGeneratorType), _LAZY),
+    CoroutineType: "a coroutine can only run where it was made; await it first",
+    socket.socket: "a socket belongs to one process; open it inside the function",
+    threading.Thread: "a thread belongs to one process; start it inside the function",
+}
+_NEVER_CAPTURED = frozenset({"__name__", "__builtins__", "__file__", "__spec__", "__loader__", "__package__"})
+_CONSTANTS = frozenset({bool, int, float, str, bytes, type(None)})
+_NAMELESS_TYPES = frozenset({type(None), type(Ellipsis), type(NotImplemented)})
+
+
+@dataclass(slots=True)
+class Stream:
+    """A pickle and its buffers; ``bound`` says that it holds bytecode of this Python version."""
+
+    data: memoryview
+    buffers: list[memoryview]
+    bound: bool
+
+
+class _Space:
+    """Stands for the globals of one module in a stream."""
+
+    __slots__ = ("globals", "name")
+
+    def __init__(self, globals_: dict[str, Any]) -> None:
+        self.globals = globals_
+        self.name = str(globals_.get("__name__", "__main__"))
+
+    @property
+    def installed(self) -> bool:
+        return origin.is_installed(self.name)
+
+
+def dumps(value: Any) -> Stream:
+    """Return ``value`` as a stream.
+
+    Raises
+    ------
+    Exception
+        Whatever pickling raised; callers name what they were sending.
+    """
+    file = io.BytesIO()
+    buffers: list[memoryview] = []
+
+    def keep_out(buffer: pickle.PickleBuffer) -> bool:
+        raw = buffer.raw()
+        if raw.nbytes < IN_BAND_LIMIT:
+            return True
+        buffers.append(raw)
+        return False
+
+    pickler = _Pickler(file, 5, buffer_callback=keep_out)
+    pickler.dump(value)
+    return Stream(file.getbuffer(), buffers, pickler.bound)
+
+
+def dumps_by_value(value: Any) -> Stream:
+    """Return ``value`` as dill's bytecode, for what plain pickling cannot do."""
+    file = io.BytesIO()
+    pickle.Pickler(file, 5).dump(_ByDill(value))
+    return Stream(file.getbuffer(), [], True)
+
+
+class _ByDill:
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reduce_by_dill(self.value)
+
+
+def _reduce_by_dill(value: Any) -> tuple[Any, ...]:
+    import dill
+
+    return rebuild.load_dill, (PYTHON, dill.dumps(value, protocol=5, byref=False, recurse=True))
+
+
+class _Pickler(pickle.Pickler):
+    """C's pickler with an opinion on functions, classes and modules."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.bound = False
+        self._spaces: dict[int, _Space] = {}
+
+    def reducer_override(self, thing: Any) -> Any:
+        """Return how ``thing`` travels; NotImplemented leaves it to pickle."""
+        kind = type(thing)
+        if kind in _REFUSED:
+            raise CannotSerialize(_REFUSED[kind])
+        reduce = _REDUCERS.get(kind)
+        if reduce is not None:
+            return reduce(self, thing)
+        if isinstance(thing, type):
+            return self.reduce_class(thing)
+        return NotImplemented
+
+    def by_dill(self, thing: Any) -> tuple[Any, ...]:
+        """Send ``thing`` as bytecode and remember that the stream is bound to this Python."""
+        self.bound = True
+        return _reduce_by_dill(thing)
+
+    def reduce_function(self, function: FunctionType) -> Any:
+        if origin.by_reference(function):
+            return NotImplemented
+        owner, _, name = function.__qualname__.rpartition(".")
+        cls = origin.find(function.__module__, owner) if owner else None
+        if isinstance(cls, type) and getattr(cls, name, None) is function:
+            return getattr, (cls, name)
+        try:
+            place = source.find_function(function)
+        except CannotSerialize:
+            return self.by_dill(function)
+        cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+        where = (astuple(place.unit), place.name, place.line, place.index, place.count)
+        space = self._space(function.__globals__)
+        arguments = (space, where, function.__name__, function.__qualname__, cells)
+        state = self._state_of(function, space, list(cells.values()))
+        return rebuild.make_function, arguments, state, None, None, rebuild.fill_function
+
+    def _state_of(self, function: FunctionType, space: _Space, cells: list[CellType]) -> dict[str, Any]:
+        code = function.__code__
+        return {
+            **_captured(space, global_names(code), attribute_names(code)),
+            "cells": [(cell, cell.cell_contents) for cell in cells if not _is_empty(cell)],
+            "defaults": function.__defaults__,
+            "kwdefaults": function.__kwdefaults__,
+            "module": function.__module__,
+            "doc": function.__doc__,
+            "annotations": _plain_annotations(function),
+            "dict": function.__dict__,
+        }
+
+    def _space(self, globals_: dict[str, Any]) -> _Space:
+        space = self._spaces.get(id(globals_))
+        if space is None:
+            space = self._spaces[id(globals_)] = _Space(globals_)
+        return space
+
+    def reduce_class(self, cls: type) -> Any:
+        if cls in _NAMELESS_TYPES or cls.__module__ == "builtins" or origin.by_reference(cls):
+            return NotImplemented
+        owner, _, name = cls.__qualname__.rpartition(".")
+        outer = origin.find(cls.__module__, owner) if owner else None
+        if isinstance(outer, type) and getattr(outer, name, None) is cls:
+            return getattr, (outer, name)
+        try:
+            unit = source.find_class(cls)
+        except CannotSerialize:
+            return _reduce_namedtuple(cls) or self.by_dill(cls)
+        module = sys.modules.get(cls.__module__)
+        methods = source.functions_of(cls)
+        made_here = [f.__globals__ for f in methods.values() if f.__module__ == cls.__module__]
+        space = self._space(
+            made_here[0] if made_here else vars(module) if module else {"__name__": cls.__module__}
+        )
+        code = unit.compile("")
+        now = _names_needed_now(code, cls.__name__) - {cls.__name__}
+        later = set(global_names(code)) - now
+        arguments = (
+            space,
+            astuple(unit),
+            cls.__name__,
+            rebuild.class_id(cls),
+            _captured(space, sorted(now), attribute_names(code)),
+        )
+        state = {
+            **_captured(space, sorted(later), attribute_names(code)),
+            "space": space,
+            "changed": _changed(cls, source.class_statement(unit, cls.__name__)),
+        }
+        return rebuild.make_class, arguments, state, None, None, rebuild.fill_class
+
+    def reduce_module(self, module: ModuleType) -> Any:
+        name = module.__name__
+        return (rebuild.import_module if origin.is_installed(name) else rebuild.make_module), (name,)
+
+    def reduce_space(self, space: _Space) -> Any:
+        return (rebuild.module_space if space.installed else rebuild.make_space), (space.name,)
+
+    def reduce_cell(self, cell: CellType) -> Any:
+        return rebuild.make_cell, ()  # its content comes with the function's state
+
+    def reduce_cached(self, cached: Any) -> Any:
+        if origin.by_reference(cached):
+            return NotImplemented
+        how = cached.cache_parameters()
+        return rebuild.make_cached, (cached.__wrapped__, how["maxsize"], how["typed"])
+
+    def reduce_type_variable(self, variable: TypeVar) -> Any:
+        return NotImplemented if origin.is_installed(variable.__module__) else (TypeVar, (variable.__name__,))
+
+
+_Reducer = Callable[[_Pickler, Any], Any]
+_REDUCERS: dict[type, _Reducer] = {
+    FunctionType: _Pickler.reduce_function,
+    ModuleType: _Pickler.reduce_module,
+    CellType: _Pickler.reduce_cell,
+    CodeType: _Pickler.by_dill,
+    _Space: _Pickler.reduce_space,
+    functools._lru_cache_wrapper: _Pickler.reduce_cached,
+    TypeVar: _Pickler.reduce_type_variable,
+}
+
+
+def _captured(space: _Space, names: Iterable[str], attributes: set[str]) -> dict[str, Any]:
+    """Return the globals called ``names``, what is used of local modules, and submodules to import."""
+    values: dict[str, Any] = {}
+    if not space.installed:
+        values = {n: space.globals[n] for n in names if n in space.globals and n not in _NEVER_CAPTURED}
+    modules = [value for value in values.values() if isinstance(value, ModuleType)]
+    parts: list[tuple[ModuleType, dict[str, Any]]] = []
+    imports: list[str] = []
+    while modules:
+        module = modules.pop()
+        if origin.is_installed(module.__name__):
+            imports += _submodules(module.__name__, attributes)
+        elif all(module is not seen for seen, _ in parts):
+            used = {name: value for name, value in vars(module).items() if name in attributes}
+            parts.append((module, used))
+            modules += [value for value in used.values() if isinstance(value, ModuleType)]
+    return {"globals": values, "modules": parts, "imports": sorted(imports)}
+
+
+def _submodules(package: str, attributes: set[str]) -> list[str]:
+    # `import xml.dom` binds only `xml`; the submodule has to be imported at the other side as well.
+    prefix = package + "."
+    return [
+        name
+        for name in list(sys.modules)
+        if name.startswith(prefix) and attributes.issuperset(name[len(prefix) :].split("."))
+    ]
+
+
+def _names_needed_now(module: CodeType, name: str) -> set[str]:
+    """Return the names read while the ``class`` statement runs: bases, decorators, its body."""
+    found = names_read(module)
+    for code in nested(module):
+        if code.co_name == name:
+            found |= names_read(code)
+        if code.co_name in ("<genexpr>", "<listcomp>", "<setcomp>", "<dictcomp>"):
+            found |= names_read(code)
+    return found
+
+
+def _changed(cls: type, statement: ast.ClassDef) -> dict[str, Any]:
+    """Return constants and methods that the class got after its definition."""
+    if statement.decorator_list or statement.keywords or type(cls) is not type:
+        return {}
+    bound = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
+    bound |= {getattr(node, "name", "") for node in statement.body}
+    added: dict[str, Any] = {
+        name: value
+        for name, value in vars(cls).items()
+        if name not in bound and isinstance(value, FunctionType) and not origin.by_reference(value)
+    }
+    for node in statement.body:
+        target = node.targets[0] if isinstance(node, ast.Assign) else None
+        if isinstance(target, ast.Name) and isinstance(node.value, ast.Constant):  # type: ignore[attr-defined]  # an Assign
+            if type(vars(cls).get(target.id)) in _CONSTANTS:
+                added[target.id] = vars(cls).get(target.id)
+    return added
+
+
+def _plain_annotations(function: FunctionType) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in function.__annotations__.items()
+        if isinstance(value, str) or value is None or (isinstance(value, type) and origin.by_reference(value))
+    }
+
+
+def _reduce_namedtuple(cls: type) -> tuple[Any, ...] | None:
+    fields = getattr(cls, "_fields", None)
+    if not (issubclass(cls, tuple) and isinstance(fields, tuple) and cls.__bases__ == (tuple,)):
+        return None
+    defaults = getattr(cls, "_field_defaults", {})
+    identity = rebuild.class_id(cls)
+    return rebuild.make_namedtuple, (cls.__name__, fields, tuple(defaults.values()), cls.__module__, identity)
+
+
+def _is_empty(cell: CellType) -> bool:
+    try:
+        _ = cell.cell_contents
+    except ValueError:
+        return True
+    return False

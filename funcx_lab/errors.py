@@ -20,6 +20,7 @@ FuncxLabError
 │  ├─ CannotSerialize · CannotDeserialize
 │  └─ PythonMismatch · UntrustedResult
 ├─ TaskPending                           asked for a result that is not there yet
+│  └─ ResultTimeout (TimeoutError)       waited for it as long as was asked for
 ├─ TaskError                             the task ended without a value
 │  ├─ RemoteError                        the function raised
 │  ├─ WorkerLost · EndpointLost · TaskPoisoned
@@ -62,6 +63,7 @@ __all__ = [
     "ProtocolError",
     "PythonMismatch",
     "RemoteError",
+    "ResultTimeout",
     "ResultTooLarge",
     "SerializationError",
     "ServiceError",
@@ -312,6 +314,12 @@ class TaskPending(FuncxLabError):
     """The task has not ended yet; wait with get_result(task_id, timeout=seconds)."""
 
     code, number, status = "TASK_PENDING", "FX500", 409
+
+
+class ResultTimeout(TaskPending, TimeoutError):
+    """The task did not end within the time given; it goes on, so ask again later."""
+
+    code, number, status = "RESULT_TIMEOUT", "FX501", 408
 
 
 class TaskError(FuncxLabError):

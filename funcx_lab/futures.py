@@ -48,6 +48,8 @@ class TaskFuture(concurrent.futures.Future[T], Generic[T]):
     ----------
     task_id : str
         Known at once; any client of the same user can ask for the task by it.
+    refusal : FuncxLabError or None
+        Why the hub service did not take the task, or why it cannot be heard of any more.
     """
 
     def __init__(self, task_id: str, endpoint: str, backend: Backend) -> None:
@@ -60,6 +62,7 @@ class TaskFuture(concurrent.futures.Future[T], Generic[T]):
         self._opening = threading.Lock()
         self._is_accepted = False
         self._acceptance: threading.Event | None = None
+        self.refusal: FuncxLabError | None = None
 
     # --- for whoever waits ------------------------------------------------------------------------
 
@@ -195,7 +198,7 @@ class TaskFuture(concurrent.futures.Future[T], Generic[T]):
 
     def fail(self, error: FuncxLabError) -> None:
         """Hear that no outcome will come."""
-        self._seen = TaskState.FAILED.value
+        self._seen, self.refusal = TaskState.FAILED.value, error
         with contextlib.suppress(concurrent.futures.InvalidStateError):
             self.set_exception(error)
         self.accepted()

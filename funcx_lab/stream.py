@@ -30,7 +30,8 @@ from funcx_lab.errors import (
 from funcx_lab.handover import Inbox, Room
 from funcx_lab.protocol.stream import NewTask, client_codec, service_codec
 from funcx_lab.sinks import CancelAnswer, EventSink, TaskSink
-from funcx_lab.stream_state import IDS_AT_ONCE, Route, StreamState, cost
+from funcx_lab.stream_state import IDS_AT_ONCE, StreamState
+from funcx_lab.submit_queue import Route, cost
 from funcx_lab.transport import Transport
 
 if TYPE_CHECKING:
@@ -102,6 +103,10 @@ class Stream:
     def watch(self, task_id: str, sink: TaskSink) -> None:
         """Tell ``sink`` how a task ends that was submitted elsewhere. Raises as `submit`."""
         self._say(StreamState.watch, task_id, sink)
+
+    def unwatch(self, task_id: str, sink: TaskSink) -> None:
+        """Tell ``sink`` no more. Raises as `submit`."""
+        self._say(StreamState.unwatch, task_id, sink)
 
     def follow(self, task_id: str, after: int, sink: EventSink) -> None:
         """Tell ``sink`` the task's events behind ``after``. Raises as `submit`."""
@@ -307,7 +312,6 @@ class Stream:
         if self._websocket is not None:
             self._websocket.abandon()
         self._inbox.close()
-        self.transport.forget_connections()
         self._reset()
 
 

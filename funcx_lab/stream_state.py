@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from funcx_lab.errors import (
     FuncxLabError,
@@ -24,7 +23,6 @@ from funcx_lab.errors import (
     TooManyRequests,
     error_from_document,
 )
-from funcx_lab.protocol.messages import TaskOptions
 from funcx_lab.protocol.stream import (
     Cancelled,
     CancelTasks,
@@ -43,24 +41,10 @@ from funcx_lab.protocol.stream import (
     Watch,
 )
 from funcx_lab.sinks import CancelSink, EventSink, TaskSink
+from funcx_lab.submit_queue import Route, SubmitQueue, cost
 
-#: A `Submit` is closed at this many bytes or tasks. Far below STREAM_LIMIT: the service reads the first
-#: while the second is made.
-SUBMIT_BYTES = 1024 * 1024
-SUBMIT_TASKS = 2000
 #: Ids in one `Watch` or `CancelTasks`.
 IDS_AT_ONCE = 10_000
-#: What a task costs beside its payload, in bytes.
-TASK_BYTES = 200
-
-
-class Route(NamedTuple):
-    """What tasks must share to travel in one `Submit`."""
-
-    endpoint: str
-    function_id: str
-    group_id: str
-    options: TaskOptions | None = None
 
 
 @dataclass(slots=True)
@@ -109,7 +93,7 @@ class StreamState:
     _requests: int = 0
     _tasks: dict[str, _Task] = field(default_factory=dict)
     _groups: dict[str, _Group] = field(default_factory=dict)
-    _unsent: deque[tuple[Route, NewTask]] = field(default_factory=deque)
+    _unsent: SubmitQueue = field(default_factory=SubmitQueue)
     _in_flight: dict[int, Submit] = field(default_factory=dict)
     _watched: dict[str, list[TaskSink]] = field(default_factory=dict)
     _followed: dict[str, list[_Follower]] = field(default_factory=dict)
@@ -124,7 +108,7 @@ class StreamState:
         group = self._groups.get(route.group_id) or self._groups.setdefault(route.group_id, _Group())
         group.waiting += 1
         self._tasks[task.task_id] = _Task(route.group_id, sink)
-        self._unsent.append((route, task))
+        self._unsent.put(route, task)
         if not group.subscribed:
             self._subscribe(route.group_id, group)
 
@@ -133,6 +117,12 @@ class StreamState:
         self._watched.setdefault(task_id, []).append(sink)
         if self._open:
             self._outbox.append(Watch([task_id]))
+
+    def unwatch(self, task_id: str, sink: TaskSink) -> None:
+        """Stop telling ``sink``."""
+        sinks = [other for other in self._watched.pop(task_id, ()) if other is not sink]
+        if sinks:
+            self._watched[task_id] = sinks
 
     def follow(self, task_id: str, after: int, sink: EventSink) -> None:
         """Tell ``sink`` a task's events behind ``after``."""
@@ -240,7 +230,7 @@ class StreamState:
         followed, cancels = list(self._followed.values()), list(self._cancels.values())
         for submit in self._in_flight.values():
             self.freed += sum(cost(task) for task in submit.tasks)
-        self.freed += sum(cost(task) for _, task in self._unsent)
+        self.freed += self._unsent.clear()
         for table in (
             self._tasks,
             self._watched,
@@ -250,7 +240,6 @@ class StreamState:
             self._groups,
         ):
             table.clear()
-        self._unsent.clear()
         self._outbox.clear()
         for sink in [task.sink for task in tasks] + [sink for sinks in watched for sink in sinks]:
             sink.fail(error)
@@ -271,26 +260,12 @@ class StreamState:
             self._outbox.append(Subscribe(group_id, group.cursor))
 
     def _next_submit(self) -> Submit | None:
-        route: Route | None = None
-        tasks: list[NewTask] = []
-        nbytes = 0
-        while self._unsent and len(tasks) < SUBMIT_TASKS:
-            next_route, task = self._unsent[0]
-            entry = self._tasks.get(task.task_id)
-            if entry is None:  # cancelled while it waited here
-                self._unsent.popleft()
-                self.freed += cost(task)
-                continue
-            if route is None:
-                route = next_route
-            elif (next_route is not route and next_route != route) or nbytes + cost(task) > SUBMIT_BYTES:
-                break
-            self._unsent.popleft()
-            entry.sent = True
-            nbytes += cost(task)
-            tasks.append(task)
+        route, tasks, dropped = self._unsent.next_run(self._tasks.__contains__)
+        self.freed += dropped
         if route is None:
             return None
+        for task in tasks:
+            self._tasks[task.task_id].sent = True
         submit = Submit(
             self._next_request(), route.endpoint, route.function_id, route.group_id, tasks, route.options
         )
@@ -395,8 +370,3 @@ class StreamState:
         for task in submit.tasks:
             self.freed += cost(task)
             self._refuse(task.task_id, error)
-
-
-def cost(task: NewTask) -> int:
-    """Return how much room a task takes until it is acknowledged, in bytes."""
-    return len(task.payload) + TASK_BYTES

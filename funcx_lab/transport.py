@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json as jsonlib
+import os
 import random
 import threading
 import time
+import weakref
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
@@ -71,6 +73,7 @@ class Transport:
         self.attempts = attempts
         self._pool: urllib3.PoolManager | None = None
         self._lock = threading.Lock()
+        _transports.add(self)
 
     def json(
         self,
@@ -218,6 +221,17 @@ class Transport:
     def forget_connections(self) -> None:
         """Start anew in a forked child; the parent's connections are the parent's."""
         self._lock, self._pool = threading.Lock(), None
+
+
+_transports: weakref.WeakSet[Transport] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for transport in _transports:
+        transport.forget_connections()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def unreachable(url: str, cause: BaseException) -> ServiceUnreachable:

@@ -1,0 +1,179 @@
+"""What `FuncXClient` and `Executor` share: submitting packed tasks and opening their outcomes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from funcx_lab.config import Service
+from funcx_lab.errors import (
+    FunctionNotFound,
+    FuncxLabError,
+    MalformedMessage,
+    RemoteError,
+    TaskExpired,
+    UsageError,
+    error_from_document,
+)
+from funcx_lab.events import EventQueue
+from funcx_lab.functions import Functions
+from funcx_lab.futures import TaskFuture
+from funcx_lab.identifiers import new_id
+from funcx_lab.objects import download, upload
+from funcx_lab.protocol.messages import ErrorInfo, TaskOptions
+from funcx_lab.protocol.payload import INLINE_LIMIT, Payload
+from funcx_lab.protocol.states import TaskState
+from funcx_lab.protocol.stream import NewTask, OutcomeItem
+from funcx_lab.serialize import unpack_exception, unpack_value
+from funcx_lab.stream import Stream, open_stream
+from funcx_lab.submit_queue import Route
+from funcx_lab.transport import READ_TIMEOUT_S, Transport
+
+#: The endpoint of a hub service that one person runs on a laptop.
+LOCAL = "local"
+_decode_outcome = msgspec.msgpack.Decoder(OutcomeItem).decode
+
+
+class Connection:
+    """One hub service as a client sees it: HTTP, stream, registered functions. Backend of its futures.
+
+    Parameters
+    ----------
+    service : Service
+        Which one.
+    timeout : float, optional
+        Seconds to wait for each piece of an HTTP answer.
+    trust : bool
+        Unpickle results of endpoints that other people own, too.
+    """
+
+    def __init__(self, service: Service, timeout: float | None = None, *, trust: bool = False) -> None:
+        self.transport = Transport(service, READ_TIMEOUT_S if timeout is None else timeout)
+        self.functions = Functions(self.transport)
+        self.trust = trust
+        self._stream: Stream | None = None
+
+    @property
+    def stream(self) -> Stream:
+        """The process's stream to the service; a new one if the last ended for good."""
+        stream = self._stream
+        if stream is None or stream.error is not None:
+            stream = self._stream = open_stream(self.transport.service)
+        return stream
+
+    def endpoint(self, name: str | None) -> str:
+        """Return ``name``, or the one that needs no naming.
+
+        Raises
+        ------
+        UsageError
+            If it must be named; the message lists the endpoints.
+        """
+        if name:
+            return str(name)
+        if self.transport.service.embedded:
+            return LOCAL
+        names = ", ".join(sorted(str(endpoint["name"]) for endpoint in self.endpoints()))
+        raise UsageError(f"Say where to run: endpoint=name or id. Your endpoints: {names or 'none yet'}.")
+
+    def endpoints(self) -> list[dict[str, Any]]:
+        """Ask for the user's endpoints."""
+        return list(self.transport.json("GET", "/v3/endpoints")["endpoints"])
+
+    def submit(self, route: Route, payload: Payload) -> TaskFuture[Any]:
+        """Send a task; the future is there at once.
+
+        Raises
+        ------
+        PayloadTooLarge, TransportError, ServiceError
+            If arguments that need an upload cannot be uploaded, or the stream has ended for good.
+        """
+        task_id = new_id()
+        if payload.nbytes > INLINE_LIMIT:
+            task = NewTask(task_id, b"", upload(self.transport, payload))
+        else:
+            task = NewTask(task_id, payload.tobytes())
+        future: TaskFuture[Any] = TaskFuture(task_id, route.endpoint, self)
+        self.stream.submit(route, task, future)
+        return future
+
+    def options(self, label: str | None = None) -> TaskOptions | None:
+        """Return options, or None if there are none."""
+        return None if label is None else TaskOptions(label=label)
+
+    def watch(self, task_id: str) -> TaskFuture[Any]:
+        """Return a future for a task that was submitted elsewhere."""
+        future: TaskFuture[Any] = TaskFuture(task_id, "", self)
+        future.accepted()
+        self.stream.watch(task_id, future)
+        return future
+
+    def follow(self, task_id: str, after: int = 0) -> EventQueue:
+        """Return a task's events behind ``after``, as they come."""
+        stream = self.stream
+        events = EventQueue(lambda queue: stream.unfollow(task_id, queue))
+        stream.follow(task_id, after, events)
+        return events
+
+    def outcome(self, task_id: str) -> OutcomeItem:
+        """Ask for a task's outcome.
+
+        Raises
+        ------
+        TaskPending
+            If it has not ended.
+        TaskNotFound
+            If there is no such task.
+        """
+        response = self.transport.request("GET", f"/v3/tasks/{task_id}/result")
+        try:
+            return _decode_outcome(response.data)
+        except msgspec.DecodeError as err:
+            raise MalformedMessage(f"The outcome of task {task_id} cannot be read: {err}.") from err
+
+    def group(self, group_id: str) -> list[str]:
+        """Ask for the ids of a group's tasks, oldest first."""
+        task_ids: list[str] = []
+        query: dict[str, Any] = {"group": group_id, "limit": 1000}
+        while True:
+            page = self.transport.json("GET", "/v3/tasks", query=query)
+            task_ids += [str(record["task_id"]) for record in page["tasks"]]
+            if not page.get("next"):
+                return task_ids[::-1]
+            query["before"] = page["next"]
+
+    # --- futures.Backend --------------------------------------------------------------------------
+
+    def open(self, item: OutcomeItem) -> tuple[Any, BaseException | None]:
+        """Return the task's value or its exception; a large payload is fetched first."""
+        payload = item.payload if item.object is None else download(self.transport, item.object)
+        trusted = item.owned or self.trust
+        try:
+            if item.state == TaskState.SUCCESS.value:
+                return unpack_value(payload, trusted=trusted), None
+            return None, self._exception(item, payload, trusted)
+        except FuncxLabError as err:
+            return None, err
+
+    def cancel(self, task_id: str) -> bool:
+        """Cancel a task; whether it is cancelled now."""
+        return task_id in self.stream.cancel([task_id])
+
+    def state(self, task_id: str) -> TaskState:
+        """Ask for a task's state."""
+        return TaskState(self.record(task_id)["state"])
+
+    def record(self, task_id: str) -> dict[str, Any]:
+        """Ask for a task's record."""
+        return dict(self.transport.json("GET", f"/v3/tasks/{task_id}"))
+
+    def _exception(self, item: OutcomeItem, payload: bytes | bytearray, trusted: bool) -> BaseException:
+        if item.state == TaskState.EXPIRED.value and item.error is None:
+            return TaskExpired()
+        error = item.error or ErrorInfo(RemoteError.code, "The task failed without saying why.")
+        if error.code == RemoteError.code:
+            return unpack_exception(payload or None, error, trusted=trusted)
+        if error.code == FunctionNotFound.code:
+            self.functions.forget(str(error.details.get("function_id", "")))
+        return error_from_document({"code": error.code, "message": error.message, "details": error.details})

@@ -1,0 +1,168 @@
+"""A `concurrent.futures.Executor` whose workers are an endpoint's."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+from funcx_lab.client import FuncXClient
+from funcx_lab.errors import UsageError
+from funcx_lab.futures import TaskFuture
+from funcx_lab.identifiers import new_id
+from funcx_lab.serialize import pack_arguments
+from funcx_lab.submit_queue import Route
+
+T = TypeVar("T")
+
+#: With ``chunksize=None``, `map` makes about so many tasks.
+_CHUNKS = 64
+
+
+class Executor(concurrent.futures.Executor):
+    """Runs functions on an endpoint; use it as any executor of the standard library.
+
+    Its tasks belong to the hub service: they go on when the process ends, and `reload_tasks` finds them
+    again by the executor's ``task_group_id``.
+
+    Parameters
+    ----------
+    endpoint : str, optional
+        Name or id; the local endpoint by default, if the service is your own.
+    client : FuncXClient, optional
+        Whose service to use; a new client by default.
+    task_group_id : str, optional
+        The group of its tasks; a new one by default.
+    label : str, optional
+        Shown with its tasks in tables.
+
+    Raises
+    ------
+    UsageError
+        If there is no endpoint that needs no naming.
+    """
+
+    def __init__(
+        self,
+        endpoint: str | None = None,
+        client: FuncXClient | None = None,
+        task_group_id: str | None = None,
+        *,
+        label: str | None = None,
+    ) -> None:
+        self._connection = (client or FuncXClient()).connection
+        self.endpoint = self._connection.endpoint(endpoint)
+        self.task_group_id = task_group_id or new_id()
+        self._options = self._connection.options(label)
+        self._routes: dict[str, Route] = {}
+        self._unfinished: set[concurrent.futures.Future[Any]] = set()
+        self._is_shut_down = False
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> TaskFuture[T]:
+        """Run ``fn(*args, **kwargs)`` at the endpoint and return its future at once.
+
+        Raises
+        ------
+        RuntimeError
+            After `shutdown`.
+        CannotSerialize
+            If the function or an argument cannot be sent.
+        """
+        self._check_open()
+        route = self._route(self._connection.functions.find(fn))
+        payload = pack_arguments(args, kwargs)
+        future: TaskFuture[T] = self._connection.submit(route, payload)
+        self._unfinished.add(future)
+        future.add_done_callback(self._unfinished.discard)
+        return future
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int | None = 1,
+        **others: Any,
+    ) -> Iterator[T]:
+        """Return an iterator over ``fn`` applied to the items of ``iterables``, in their order.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds from now until which a result may be waited for.
+        chunksize : int, optional
+            How many calls travel and run as one task; None: chosen by the number of items.
+        **others
+            Passed on to the standard library's ``map`` (``buffersize`` since Python 3.14).
+
+        Raises
+        ------
+        UsageError
+            If ``chunksize`` is below 1.
+        """
+        if chunksize is not None and chunksize < 1:
+            raise UsageError(f"chunksize must be at least 1, not {chunksize}.")
+        if chunksize == 1:
+            return super().map(fn, *iterables, timeout=timeout, **others)
+        calls: Iterable[tuple[Any, ...]] = zip(*iterables, strict=False)
+        if chunksize is None:
+            calls = list(calls)
+            chunksize = max(1, len(calls) // _CHUNKS)
+        chunks = super().map(_in_chunks(fn), _batched(calls, chunksize), timeout=timeout, **others)
+        return itertools.chain.from_iterable(chunks)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more tasks.
+
+        Parameters
+        ----------
+        wait : bool
+            Wait until all of its tasks have ended.
+        cancel_futures : bool
+            Cancel the tasks that have not ended; unlike with local executors, those that run too.
+        """
+        self._is_shut_down = True
+        unfinished = list(self._unfinished)
+        if cancel_futures and unfinished:
+            task_ids = [future.task_id for future in unfinished if isinstance(future, TaskFuture)]
+            self._connection.stream.cancel(task_ids)
+        if wait:
+            concurrent.futures.wait(unfinished)
+
+    def reload_tasks(self) -> list[TaskFuture[Any]]:
+        """Return futures for all tasks of this executor's group, oldest first.
+
+        Raises
+        ------
+        TransportError, ServiceError
+            If the service cannot say.
+        """
+        return [self._connection.watch(task_id) for task_id in self._connection.group(self.task_group_id)]
+
+    def _route(self, function_id: str) -> Route:
+        # One object per function: the stream compares routes by identity first.
+        route = self._routes.get(function_id)
+        if route is None:
+            route = Route(self.endpoint, function_id, self.task_group_id, self._options)
+            self._routes[function_id] = route
+        return route
+
+    def _check_open(self) -> None:
+        if self._is_shut_down:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+
+
+def _in_chunks(function: Callable[..., T]) -> Callable[[list[tuple[Any, ...]]], list[T]]:
+    """Return a function that runs many calls of ``function`` in one task."""
+
+    def run_chunk(calls: list[tuple[Any, ...]]) -> list[T]:
+        return [function(*arguments) for arguments in calls]
+
+    return run_chunk
+
+
+def _batched(calls: Iterable[tuple[Any, ...]], size: int) -> Iterator[list[tuple[Any, ...]]]:
+    iterator = iter(calls)
+    while chunk := list(itertools.islice(iterator, size)):
+        yield chunk

@@ -1,0 +1,99 @@
+"""Registering functions, once per process and content."""
+
+from __future__ import annotations
+
+import base64
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from funcx_lab.errors import UsageError
+from funcx_lab.freshness import Snapshot
+from funcx_lab.serialize import PackedFunction, pack_function
+from funcx_lab.transport import Transport
+
+
+class _Known(NamedTuple):
+    function_id: str
+    snapshot: Snapshot
+
+
+class Functions:
+    """The functions that this process has registered with one hub service.
+
+    Parameters
+    ----------
+    transport : Transport
+        To that service.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._known: weakref.WeakKeyDictionary[Callable[..., Any], _Known] = weakref.WeakKeyDictionary()
+        self._by_content: dict[tuple[str, str], str] = {}
+        self._lock = threading.Lock()
+
+    def find(self, function: Callable[..., Any]) -> str:
+        """Return the id of ``function``, registering it unless that was done and nothing changed since.
+
+        Raises
+        ------
+        UsageError
+            If it cannot be called.
+        CannotSerialize
+            If it cannot be sent.
+        TransportError, ServiceError
+            If it cannot be registered.
+        """
+        try:
+            known = self._known.get(function)
+        except TypeError:  # an object that cannot be hashed or weakly referred to
+            known = None
+        if known is not None and known.snapshot.holds():
+            return known.function_id
+        return self._renew(function)
+
+    def register(
+        self, packed: PackedFunction, name: str | None = None, description: str | None = None
+    ) -> str:
+        """Return the id of a packed function, registering it if this process has not yet.
+
+        Raises
+        ------
+        TransportError, ServiceError
+            If it cannot be registered.
+        """
+        name = name or packed.name
+        key = (name, packed.sha256)
+        if description is None and key in self._by_content:
+            return self._by_content[key]
+        document = {
+            "function_name": name,
+            "format": "funcx-lab",
+            "body": base64.b64encode(packed.body).decode("ascii"),
+        }
+        if description is not None:
+            document["description"] = description
+        # Registering the same content again gives the same id, so it may be repeated.
+        answer = self._transport.json("POST", "/v3/functions", document, repeatable=True)
+        function_id = self._by_content[key] = str(answer["function_uuid"])
+        return function_id
+
+    def forget(self, function_id: str) -> None:
+        """Register the function anew at its next use: the service does not know it any more."""
+        with self._lock:
+            for key in [key for key, known in self._by_content.items() if known == function_id]:
+                del self._by_content[key]
+            for function in [key for key, known in self._known.items() if known.function_id == function_id]:
+                del self._known[function]
+
+    def _renew(self, function: Callable[..., Any]) -> str:
+        if not callable(function):
+            raise UsageError(f"{function!r} is not a function; give a callable or a function_id.")
+        with self._lock:
+            snapshot = Snapshot(function)  # before packing: what changes meanwhile is noticed next time
+            function_id = self.register(pack_function(function))
+            if snapshot.lasting:
+                self._known[function] = _Known(function_id, snapshot)
+        return function_id

@@ -1,0 +1,167 @@
+"""What a client can ask: results, tasks, endpoints."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from funcx_lab.connection import Connection
+from funcx_lab.errors import ResultTimeout, TaskNotFound, TaskPending
+from funcx_lab.protocol.states import TaskState
+
+
+class Queries:
+    """The questions of a `FuncXClient`.
+
+    Attributes
+    ----------
+    connection : Connection
+        To the hub service that is asked.
+    """
+
+    connection: Connection
+
+    # --- tasks ------------------------------------------------------------------------------------
+
+    def get_result(self, task_id: str, timeout: float | None = None) -> Any:
+        """Return a task's value.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds to wait for the task to end; ``math.inf`` for ever. Left out: do not wait.
+
+        Raises
+        ------
+        TaskPending
+            If there is no ``timeout`` and the task has not ended.
+        ResultTimeout
+            If it has not ended within ``timeout`` (a `TaskPending` and a `TimeoutError`); it goes on.
+        TaskNotFound
+            If there is no such task.
+        Exception
+            What the function raised, or a `TaskError`.
+        """
+        if timeout is None:
+            value, error = self.connection.open(self.connection.outcome(task_id))
+            if error is not None:
+                raise error
+            return value
+        future = self.connection.watch(task_id)
+        try:
+            return future.result(None if timeout == math.inf else timeout)
+        except concurrent.futures.TimeoutError:
+            if future.done():  # the function itself raised it
+                raise
+            self.connection.stream.unwatch(task_id, future)
+            raise ResultTimeout(
+                f"Task {task_id} has not ended within {timeout:g} s; it goes on. Ask again later."
+            ) from None
+
+    def get_task(self, task_id: str) -> dict[str, Any]:
+        """Return what is known of a task: its record, and when it has ended its result or exception.
+
+        Returns
+        -------
+        dict
+            The service's record, and ``pending``, ``status``, and if ended ``completion_t`` (Unix
+            seconds) and either ``result`` or ``exception`` (an exception object).
+
+        Raises
+        ------
+        TaskNotFound
+            If there is no such task.
+        """
+        record = self.connection.record(task_id)
+        if not TaskState(record["state"]).is_final:
+            return {**record, "pending": True, "status": record["state"]}
+        return record | self._ended(task_id)
+
+    def get_batch_result(self, task_id_list: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return ``{task_id: task}`` for all of the tasks: pending, ended and failed ones alike.
+
+        Returns
+        -------
+        dict
+            For each id ``pending``, ``status`` and if ended ``completion_t`` and ``result`` or
+            ``exception``. An id that the service does not know has status ``failed`` and the exception
+            `TaskNotFound`.
+        """
+        results = {}
+        for task_id in task_id_list:
+            try:
+                results[task_id] = self._ended(task_id)
+            except TaskPending:
+                results[task_id] = {"pending": True, "status": self.connection.state(task_id).value}
+            except TaskNotFound as err:
+                results[task_id] = {"pending": False, "status": TaskState.FAILED.value, "exception": err}
+        return results
+
+    get_batch_status = get_batch_result
+
+    def get_tasks(
+        self,
+        *,
+        state: str | Sequence[str] | None = None,
+        endpoint: str | None = None,
+        group: str | None = None,
+        limit: int = 100,
+        before: int | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return the records of the user's tasks, newest first; filters may be combined."""
+        states = state if state is None or isinstance(state, str) else ",".join(map(str, state))
+        query: Mapping[str, Any] = {
+            "state": states,
+            "endpoint": endpoint,
+            "group": group,
+            "limit": limit,
+            "before": before,
+        }
+        return list(self.connection.transport.json("GET", "/v3/tasks", query=query)["tasks"])
+
+    # --- endpoints --------------------------------------------------------------------------------
+
+    def register_endpoint(
+        self,
+        name: str,
+        endpoint_uuid: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        endpoint_version: str | None = None,
+    ) -> dict[str, Any]:
+        """Register an endpoint; ``funcx-endpoint start`` does this and starts the agent.
+
+        Returns
+        -------
+        dict
+            ``endpoint_id`` and the one-time ``enrolment_token``.
+        """
+        document: dict[str, Any] = {"endpoint_name": name, "metadata": dict(metadata or {})}
+        if endpoint_uuid is not None:
+            document["endpoint_uuid"] = endpoint_uuid
+        if endpoint_version is not None:
+            document["metadata"]["endpoint_version"] = endpoint_version
+        return dict(self.connection.transport.json("POST", "/v3/endpoints", document))
+
+    def get_endpoints(self) -> list[dict[str, Any]]:
+        """Return the user's endpoints: name, endpoint_id, state, reason, since, details."""
+        return self.connection.endpoints()
+
+    def get_endpoint_status(self, endpoint: str) -> dict[str, Any]:
+        """Return how an endpoint is, by name or id.
+
+        Raises
+        ------
+        EndpointNotFound
+            If there is no such endpoint.
+        """
+        path = f"/v2/endpoints/{quote(str(endpoint), safe='')}/status"
+        return dict(self.connection.transport.json("GET", path))
+
+    def _ended(self, task_id: str) -> dict[str, Any]:
+        item = self.connection.outcome(task_id)
+        value, error = self.connection.open(item)
+        ended = {"result": value} if error is None else {"exception": error}
+        return {"pending": False, "status": item.state, "completion_t": item.times[2], **ended}

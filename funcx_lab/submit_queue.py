@@ -1,0 +1,81 @@
+"""Tasks on their way to the stream, taken out in runs that travel together."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from funcx_lab.protocol.messages import TaskOptions
+from funcx_lab.protocol.stream import NewTask
+
+#: A run ends at this many bytes or tasks. Far below STREAM_LIMIT: one is read while the next is made.
+RUN_BYTES = 1024 * 1024
+RUN_TASKS = 2000
+#: What a task costs beside its payload, in bytes.
+TASK_BYTES = 200
+
+
+class Route(NamedTuple):
+    """What tasks must share to travel together."""
+
+    endpoint: str
+    function_id: str
+    group_id: str
+    options: TaskOptions | None = None
+
+
+class SubmitQueue:
+    """Tasks that were never sent, in order."""
+
+    def __init__(self) -> None:
+        self._tasks: deque[tuple[Route, NewTask]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def put(self, route: Route, task: NewTask) -> None:
+        """Append a task."""
+        self._tasks.append((route, task))
+
+    def next_run(self, is_wanted: Callable[[str], bool]) -> tuple[Route | None, list[NewTask], int]:
+        """Take out the next tasks that share a route.
+
+        Parameters
+        ----------
+        is_wanted : callable
+            Whether the task of an id is still to be sent.
+
+        Returns
+        -------
+        route, tasks, dropped
+            ``route`` is None if there are no tasks; ``dropped`` counts the bytes of unwanted tasks.
+        """
+        route: Route | None = None
+        run: list[NewTask] = []
+        nbytes = dropped = 0
+        while self._tasks and len(run) < RUN_TASKS:
+            next_route, task = self._tasks[0]
+            if not is_wanted(task.task_id):
+                dropped += cost(task)
+            elif route is None or (
+                (next_route is route or next_route == route) and nbytes + cost(task) <= RUN_BYTES
+            ):
+                route = next_route
+                nbytes += cost(task)
+                run.append(task)
+            else:
+                break
+            self._tasks.popleft()
+        return route, run, dropped
+
+    def clear(self) -> int:
+        """Forget all tasks; how many bytes they were."""
+        nbytes = sum(cost(task) for _, task in self._tasks)
+        self._tasks.clear()
+        return nbytes
+
+
+def cost(task: NewTask) -> int:
+    """Return how much room a task takes until it is acknowledged, in bytes."""
+    return len(task.payload) + TASK_BYTES

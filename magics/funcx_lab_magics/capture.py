@@ -15,6 +15,7 @@ from typing import Any
 
 from funcx_lab import serialize
 from funcx_lab.errors import CannotSerialize, FuncxLabError, UsageError
+from funcx_lab.serialize import origin
 from funcx_lab_magics.names import CellNames, Read
 
 #: From this many bytes on, the manifest line points at a name.
@@ -181,8 +182,7 @@ def import_statement(name: str, value: object) -> str | None:
     if not isinstance(value, type | types.FunctionType | types.BuiltinFunctionType):
         return None
     module, attribute = value.__module__, value.__qualname__
-    home = sys.modules.get(module or "")
-    if home is None or module in ("__main__", "__mp_main__") or getattr(home, attribute, None) is not value:
+    if "." in attribute or not origin.by_reference(value):
         return None
     return f"from {module} import {attribute}" + ("" if attribute == name else f" as {name}")
 

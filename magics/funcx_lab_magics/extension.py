@@ -45,8 +45,7 @@ def unload(shell: Any) -> None:
 def _endpoint_names(magics: FuncXMagics) -> list[str]:
     if magics.open_client is None and not _service_exists(magics.settings.url):
         return [magics.settings.endpoint]
-    known = magics.client().transport.json("GET", "/v3/endpoints")["endpoints"]
-    return [str(endpoint["name"]) for endpoint in known]
+    return [str(endpoint["name"]) for endpoint in magics.client().get_endpoints()]
 
 
 def _service_exists(url: str) -> bool:

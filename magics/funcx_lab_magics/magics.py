@@ -29,12 +29,12 @@ from funcx_lab_magics.arguments import (
 )
 from funcx_lab_magics.capture import Cell
 from funcx_lab_magics.failures import brief
-from funcx_lab_magics.manifest import Manifest
+from funcx_lab_magics.manifest import Manifest, grey_line
 from funcx_lab_magics.replay import Replay
 from funcx_lab_magics.run_cell import ReadyCell, prepare
 from funcx_lab_magics.settings import FuncX
 from funcx_lab_magics.subcommands import Subcommands
-from funcx_lab_magics.tasks import NotebookTasks, Task
+from funcx_lab_magics.tasks import Home, NotebookTasks, Task
 from funcx_lab_magics.waiting import wait
 
 #: How long a background cell waits to hear that the hub service has its task (seconds).
@@ -55,7 +55,7 @@ class FuncXMagics(Magics):
         super().__init__(shell)
         self._shell = shell
         self.settings = FuncX(parent=shell)
-        self.tasks = NotebookTasks(shell.user_ns)
+        self.tasks = NotebookTasks(Home(shell.user_ns, self._say))
         self._client: tuple[str, funcx_lab.FuncXClient] | None = None
         self._subcommands = Subcommands(shell, self.settings, self.tasks, self.client)
 
@@ -63,7 +63,7 @@ class FuncXMagics(Magics):
         """Return the SDK's client for the service in the settings; the local one starts at first use."""
         url = self.settings.url
         if self._client is None or self._client[0] != url:
-            self._client = url, funcx_lab.FuncXClient(url=url or None)
+            self._client = url, funcx_lab.FuncXClient(funcx_service_address=url or None)
         return self._client[1]
 
     @property
@@ -124,10 +124,14 @@ class FuncXMagics(Magics):
         future = ready.submit(client)
         task = self.tasks.add(client, future, ready.options.endpoint, ready.options.name or "")
         future.wait_accepted(ACCEPTANCE_S)
-        if future.done() and isinstance(future.exception(), errors.ServiceError):
+        if future.refusal is not None:
             self.tasks.forget(task)
-            future.result()
+            raise future.refusal
         return task
+
+    def _say(self, text: str) -> None:
+        """Show one grey line."""
+        self._shell.display_pub.publish(data={"text/plain": text, "text/html": grey_line(text)})
 
     def _namespace(self) -> dict[str, Any]:
         """Return the notebook's names without those that IPython put there."""

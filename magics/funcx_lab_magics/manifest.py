@@ -26,15 +26,12 @@ class Manifest:
         The names expected back.
     replaced : collection of str
         Those of them that exist here and get a new value.
-    open_ended : bool
-        More names may come back than can be seen in the cell.
     """
 
     endpoint: str
     captured: Capture
     outputs: Sequence[str] = ()
     replaced: Collection[str] = field(default_factory=frozenset)
-    open_ended: bool = False
 
     def parts(self) -> list[str]:
         """Return the parts of the line behind the endpoint's name."""
@@ -42,8 +39,6 @@ class Manifest:
         sent = [f"{name} {format_bytes(size)}" for name, size in captured.sizes.items()]
         sent += [f"{name}()" for name in captured.functions]
         back = [f"{name} (replaces)" if name in self.replaced else name for name in self.outputs]
-        if self.open_ended:
-            back.append("…")
         left_out = [f"{name} {format_bytes(size)}" for name, size in captured.left_out.items()]
         parts = [
             _part("sends", sent),
@@ -64,11 +59,16 @@ class Manifest:
 
     def html(self, note: str = "") -> str:
         """Return the line as HTML that takes the front end's colours and reads well without any."""
-        return (
-            '<div class="fx-manifest" style="opacity: .75; font-size: 90%; '
-            'color: var(--jp-ui-font-color2, var(--vscode-descriptionForeground, inherit))">'
-            f"{html.escape(self.text(note))}</div>"
-        )
+        return grey_line(self.text(note))
+
+
+def grey_line(text: str) -> str:
+    """Return one line of quiet HTML that takes the front end's colours."""
+    return (
+        '<div class="fx-manifest" style="opacity: .75; font-size: 90%; '
+        'color: var(--jp-ui-font-color2, var(--vscode-descriptionForeground, inherit))">'
+        f"{html.escape(text)}</div>"
+    )
 
 
 def _part(verb: str, names: Sequence[str], tail: str = "") -> str:

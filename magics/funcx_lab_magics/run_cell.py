@@ -33,7 +33,7 @@ class ReadyCell:
     manifest : Manifest
         What is sent and what comes back.
     outputs : list of str or None
-        The names to bring back; None: all that the cell assigns.
+        The names to bring back, whatever their size; None: those the cell assigns, up to 1 MiB each.
     options : argparse.Namespace
         The line's options.
     """
@@ -100,7 +100,6 @@ def prepare(cell: Cell, options: argparse.Namespace, namespace: Mapping[str, Any
         captured,
         expected,
         {name for name in expected if name in namespace},
-        open_ended=outputs is None,
     )
     return ReadyCell(cell, manifest, outputs, options)
 
@@ -127,7 +126,7 @@ def _syntax_message(cell: Cell, err: SyntaxError) -> str:
 
 
 def _outputs(out: str | list[str], names: CellNames) -> tuple[list[str], list[str] | None]:
-    """Return the names expected back, for people, and those to ask for (None: whatever is assigned)."""
+    """Return the names expected back, for people, and those to ask for (None: the worker chooses)."""
     if isinstance(out, list):
         unknown = [name for name in out if name not in {*names.assigned, *names.imported, *names.reads}]
         if unknown and not names.open_ended:
@@ -136,4 +135,6 @@ def _outputs(out: str | list[str], names: CellNames) -> tuple[list[str], list[st
     if out == "none":
         return [], []
     assigned = [name for name in names.assigned if name not in _NOT_BACK and name.strip("_")]
-    return assigned, None if names.open_ended else assigned
+    if out == "*":
+        return assigned, assigned
+    return [name for name in assigned if not name.startswith("_")], None

@@ -15,7 +15,7 @@ from funcx_lab_magics.cards import show_card
 from funcx_lab_magics.display import LOOKS, Table, clock, short
 from funcx_lab_magics.replay import Replay
 from funcx_lab_magics.settings import FuncX
-from funcx_lab_magics.tasks import NotebookTasks, Task, cancel
+from funcx_lab_magics.tasks import NotebookTasks, Task
 
 if TYPE_CHECKING:
     from funcx_lab import FuncXClient
@@ -51,7 +51,7 @@ class Subcommands:
 
     def endpoints(self, options: argparse.Namespace) -> Any:
         """List endpoints."""
-        found = self._get("/v3/endpoints")["endpoints"]
+        found = self._client().get_endpoints()
         if options.json:
             return found
         rows = (
@@ -62,7 +62,7 @@ class Subcommands:
     def status(self, options: argparse.Namespace) -> Table:
         """Say how one endpoint is."""
         wanted = options.endpoint or self._settings.endpoint
-        known = self._get("/v3/endpoints")["endpoints"]
+        known = self._client().get_endpoints()
         for endpoint in known:
             if wanted in (endpoint["name"], endpoint["endpoint_id"]):
                 return Table(f"Endpoint {endpoint['name']}", ("fact", "value"), _facts(endpoint))
@@ -73,12 +73,9 @@ class Subcommands:
         """List tasks."""
         states = _states(options.state)
         here = {task.task_id for task in self._tasks}
-        rows: list[tuple[str, ...]] = []
-        for state in states or [""]:
-            limit = 1000 if options.here else options.count
-            records = self._get("/v3/tasks", {"limit": limit, "state": state or None})["tasks"]
-            rows += [_row(each) for each in records if not options.here or each["task_id"] in here]
-        rows.sort(reverse=True)
+        limit = 1000 if options.here else options.count
+        records = self._client().get_tasks(state=states or None, limit=limit)
+        rows = [_row(each) for each in records if not options.here or each["task_id"] in here]
         columns = ("received", "state", "endpoint", "took", "label", "task")
         return Table("Tasks", columns, rows[: options.count])
 
@@ -128,7 +125,7 @@ class Subcommands:
         client = self._client()
         found = list(self._tasks) if options.all else [self._find(word) for word in options.tasks]
         ids = [task.task_id for task in found if not task.done()]
-        cancelled = set(cancel(client, ids)) if ids else set()
+        cancelled = client.connection.stream.cancel(ids) if ids else frozenset()
         for task in found:
             if task.task_id in cancelled:
                 print(f"Cancelled {short(task.task_id)} on {task.endpoint}.")
@@ -146,9 +143,6 @@ class Subcommands:
 
     def _find(self, word: str) -> Task:
         return self._tasks.find(self._client(), word)
-
-    def _get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
-        return self._client().transport.json("GET", path, query=query)
 
 
 def _states(text: str | None) -> list[str]:

@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from funcx_lab.errors import TaskNotFound, UsageError
 from funcx_lab.protocol.messages import Event
 from funcx_lab_magics.display import TaskView, short
 from funcx_lab_magics.failures import remote
+from funcx_lab_magics.results import deliver
 
 if TYPE_CHECKING:
     from funcx_lab import FuncXClient, TaskFuture
 
 #: A follower of a silent task is woken this often (seconds).
 TICK_S = 0.25
-#: ``get_result`` of the SDK without a timeout does not wait.
-FOR_EVER_S = 1e9
 #: A beginning or end of a task id is looked up among so many of the newest tasks.
 LOOKED_UP = 1000
+
+
+@dataclass(frozen=True)
+class Home:
+    """The notebook that tasks belong to.
+
+    Attributes
+    ----------
+    namespace : dict
+        Its names.
+    say : callable
+        Shows one line in it.
+    """
+
+    namespace: dict[str, Any]
+    say: Callable[[str], None]
 
 
 class Task:
@@ -31,8 +47,8 @@ class Task:
         Where it was submitted.
     view : TaskView
         What is known of it.
-    namespace : dict
-        Where its names go when its result is fetched.
+    home : Home
+        The notebook its names go to when its result is fetched.
     future : TaskFuture, optional
         Its future, when this notebook submitted it.
     """
@@ -41,12 +57,12 @@ class Task:
         self,
         client: FuncXClient,
         view: TaskView,
-        namespace: dict[str, Any],
+        home: Home,
         future: TaskFuture[Any] | None = None,
     ) -> None:
         self.client = client
         self.view = view
-        self._namespace = namespace
+        self._home = home
         self._future = future
 
     @property
@@ -78,8 +94,7 @@ class Task:
 
     def record(self) -> dict[str, Any]:
         """Return the hub service's record of the task."""
-        record: dict[str, Any] = self.client.transport.json("GET", f"/v3/tasks/{self.task_id}")
-        return record
+        return self.client.connection.record(self.task_id)
 
     def done(self) -> bool:
         """Return whether the task has ended."""
@@ -115,14 +130,15 @@ class Task:
             What the cell raised, or a `TaskError` that says why there is no value.
         """
         try:
-            return deliver(self._outcome(timeout), self._namespace)
+            outcome = self._outcome(timeout)
         except Exception as err:  # shown as it happened there; whatever the cell raised
             raise self._explained(err) from None
+        return deliver(outcome, self._home.namespace, self._home.say)
 
     def _outcome(self, timeout: float | None) -> Any:
         if self._future is not None:
             return self._future.result(timeout)
-        return self.client.get_result(self.task_id, timeout=timeout if timeout is not None else FOR_EVER_S)
+        return self.client.task(self.task_id).result(timeout)
 
     def _explained(self, error: Exception) -> BaseException:
         if self.done():
@@ -135,12 +151,19 @@ class Task:
 
     def logs(self) -> str:
         """Return what the task has written so far, stdout and stderr together."""
-        events = self.client.transport.json("GET", f"/v3/tasks/{self.task_id}/events")["events"]
-        return "".join(str(event["data"]) for _, event in events if event["kind"] in ("stdout", "stderr"))
+        texts: list[str] = []
+        after = 0
+        while True:
+            path, query = f"/v3/tasks/{self.task_id}/events", {"after": after}
+            events = self.client.connection.transport.json("GET", path, query=query)["events"]
+            texts += [str(event["data"]) for _, event in events if event["kind"] in ("stdout", "stderr")]
+            if not events:
+                return "".join(texts)
+            after = events[-1][0]
 
     def cancel(self) -> bool:
         """Cancel the task, also while it runs; return False if it had already ended."""
-        return bool(cancel(self.client, [self.task_id]))
+        return self.client.connection.cancel(self.task_id)
 
     def __repr__(self) -> str:
         return self.view.line()
@@ -152,33 +175,17 @@ class Task:
         return self.view.bundle(), self.view.metadata()
 
 
-def deliver(result: Any, namespace: dict[str, Any]) -> Any:
-    """Put a cell's names into the notebook and return its value; any other result is its own value."""
-    from funcx_lab.serialize.cell import CellResult
-
-    if not isinstance(result, CellResult):
-        return result
-    namespace.update(result.names)
-    return result.value if result.value_present else None
-
-
-def cancel(client: FuncXClient, task_ids: list[str]) -> list[str]:
-    """Cancel tasks; return those that are cancelled now."""
-    answer = client.transport.json("POST", "/v3/tasks/cancel", {"task_ids": task_ids})
-    return [str(task_id) for task_id in answer["cancelled"]]
-
-
 class NotebookTasks:
     """The tasks of one notebook since its kernel started, and the way to any other of the user's.
 
     Parameters
     ----------
-    namespace : dict
-        The notebook's names.
+    home : Home
+        The notebook.
     """
 
-    def __init__(self, namespace: dict[str, Any]) -> None:
-        self._namespace = namespace
+    def __init__(self, home: Home) -> None:
+        self._home = home
         self._tasks: dict[str, Task] = {}
 
     def __iter__(self) -> Iterator[Task]:
@@ -186,7 +193,7 @@ class NotebookTasks:
 
     def add(self, client: FuncXClient, future: TaskFuture[Any], endpoint: str, label: str) -> Task:
         """Remember a task that was just submitted."""
-        task = Task(client, TaskView(future.task_id, endpoint, label), self._namespace, future)
+        task = Task(client, TaskView(future.task_id, endpoint, label), self._home, future)
         self._tasks[task.task_id] = task
         return task
 
@@ -218,10 +225,8 @@ class NotebookTasks:
 
     def _elsewhere(self, client: FuncXClient, word: str) -> Task:
         """Look among all of the user's tasks."""
-        if len(word) == 36:
-            records = [client.transport.json("GET", f"/v3/tasks/{word}")]
-        else:
-            records = client.transport.json("GET", "/v3/tasks", query={"limit": LOOKED_UP})["tasks"]
+        is_whole = len(word) == 36
+        records = [client.connection.record(word)] if is_whole else client.get_tasks(limit=LOOKED_UP)
         records = [record for record in records if _fits(word, record["task_id"])]
         if not records:
             raise TaskNotFound(f"None of your last {LOOKED_UP} tasks is {word!r}; %funcx tasks lists them.")
@@ -229,7 +234,7 @@ class NotebookTasks:
             raise UsageError(f"{len(records)} tasks fit {word!r}; give more of the id.")
         view = TaskView(records[0]["task_id"], "")
         view.update(records[0])
-        return Task(client, view, self._namespace)
+        return Task(client, view, self._home)
 
 
 def _fits(word: str, task_id: str) -> bool:

@@ -64,7 +64,7 @@ class Endpoints:
         self._by_name: dict[tuple[str, str], str] = {}
         self._by_key: dict[str, str] = {}
         self._conditions: dict[str, Condition] = {}
-        self._on_delete: list[Callable[[str], None]] = []
+        self._on_delete: list[Callable[[str, str | None], None]] = []
 
     def start(self) -> None:
         """Load them; the database must be open."""
@@ -182,10 +182,10 @@ class Endpoints:
         if record.public_key is not None:
             self._by_key.pop(record.public_key, None)
         for callback in self._on_delete:
-            callback(record.endpoint_id)
+            callback(record.endpoint_id, record.public_key)
 
-    def when_deleted(self, callback: Callable[[str], None]) -> None:
-        """Call ``callback(endpoint_id)`` whenever an endpoint is deleted."""
+    def when_deleted(self, callback: Callable[[str, str | None], None]) -> None:
+        """Call ``callback(endpoint_id, public_key)`` whenever an endpoint is deleted."""
         self._on_delete.append(callback)
 
     # --- asking -------------------------------------------------------------------------------------
@@ -248,6 +248,15 @@ class Endpoints:
         if record.seen is None:
             return Condition(EndpointState.REGISTERED, record.created, "endpoint has never connected")
         return Condition(EndpointState.OFFLINE, record.seen, offline_reason(record.seen))
+
+    def open_session(self, endpoint: EndpointRecord, session: int, instance: str, spool: str) -> None:
+        """Store a granted session; it stands in the writer's queue before any of its leases."""
+        self._database.submit(
+            lambda connection: store.open_session(
+                connection, session, endpoint.key, instance, spool, time.time()
+            ),
+            _forget,
+        )
 
     def set_condition(self, endpoint_id: str, condition: Condition) -> None:
         """Take what the forwarder sees; coming and going is stored."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from funcx_lab.protocol.messages import Event
@@ -37,7 +37,7 @@ class Feed:
         """Hand over new events of one task as ``(list of (seq, event), last)``."""
         return _subscribe(self._events, task_id, callback)
 
-    def followed(self) -> Iterable[str]:
+    def followed(self) -> list[str]:
         """Return the tasks whose events somebody follows."""
         return [str(task_id) for task_id in self._events]
 

@@ -9,7 +9,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from funcx_lab.errors import (
     Conflict,
@@ -20,7 +20,7 @@ from funcx_lab.errors import (
     PayloadTooLarge,
     TaskNotFound,
 )
-from funcx_lab.protocol.messages import Event, ResultItem, TaskOptions
+from funcx_lab.protocol.messages import Event, EventBatch, ResultItem, TaskItem, TaskOptions
 from funcx_lab.protocol.states import EndpointState, TaskState
 from funcx_lab.protocol.stream import NewTask, OutcomeItem, Refusal
 from funcx_lab_hub_service.access import may_create
@@ -41,14 +41,21 @@ if TYPE_CHECKING:
 
 #: Arguments inside a submit may have this many bytes; larger ones come as objects.
 INLINE_LIMIT = 10 * 1024 * 1024
+#: Events that were committed, by task.
+News: TypeAlias = list[tuple[str, list[tuple[int, Event]]]]
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 class Offer(Protocol):
     """Leases for the first tasks of a submit, to be sent once their insert is in the writer's queue."""
 
-    session: int
-    tags: Sequence[int]
+    @property
+    def session(self) -> int:
+        """The session that they belong to."""
+
+    @property
+    def tags(self) -> Sequence[int]:
+        """One a task, in the tasks' order."""
 
     def send(self) -> None:
         """Send the tasks to their endpoint."""
@@ -93,6 +100,8 @@ class Tasks:
         self._dispatcher: Dispatcher | None = None
         #: ids whose first insert is in the writer's queue
         self._pending: set[str] = set()
+        #: the condition of each endpoint that was logged last
+        self._noted: dict[str, tuple[object, ...]] = {}
         numbers = itertools.count((database.boot << BOOT_SHIFT) + 1)
         self._writer = store.TaskWriter(store.next_key(database.reader))
         self.outcomes = OutcomeWriter(numbers.__next__)
@@ -390,8 +399,62 @@ class Tasks:
             committed,
         )
 
-    def publish_events(self, news: Iterable[tuple[str, list[tuple[int, Event]]]]) -> None:
-        """Tell followers of committed events."""
+    def lease_queued(
+        self,
+        endpoint: EndpointRecord,
+        session: int,
+        tags: Sequence[int],
+        size_limit: int,
+        done: Callable[[tuple[list[TaskItem], bool] | None], None],
+    ) -> None:
+        """Lease the endpoint's oldest queued tasks; ``done`` gets items and whether none is left, or None."""
+        self._database.submit(
+            lambda connection: store.lease_queued(connection, endpoint.key, session, tags, size_limit),
+            lambda found, error: done(found),
+        )
+
+    def store_started(
+        self, endpoint: EndpointRecord, tasks: Sequence[tuple[str, int, str, float, dict[str, Any]]]
+    ) -> None:
+        """Store that tasks run; it is for people only, so nobody waits for it."""
+        self._log(lambda connection: event_store.store_started(connection, endpoint.key, tasks))
+
+    def store_events(
+        self,
+        endpoint: EndpointRecord,
+        batches: Sequence[EventBatch],
+        done: Callable[[list[tuple[str, str, int]]], None],
+    ) -> None:
+        """Store events; ``done`` gets what to acknowledge, nothing if they were not stored."""
+
+        def committed(stored: tuple[list[tuple[str, str, int]], News] | None, error: object) -> None:
+            if stored is not None:
+                self._tell(stored[1])
+                done(stored[0])
+
+        self._database.submit(
+            lambda connection: event_store.store_batches(connection, endpoint.key, batches), committed
+        )
+
+    def note_condition(self, endpoint_id: str, condition: Condition) -> None:
+        """Log why tasks wait, for those that somebody follows."""
+        noted = (condition.state, condition.reason, condition.waiting_reason)
+        if self._noted.get(endpoint_id) == noted:
+            return
+        self._noted[endpoint_id] = noted
+        followed = self._feed.followed()
+        if followed:
+            now = time.time()
+            self._log(
+                lambda connection: event_store.store_waits(
+                    connection, endpoint_id, followed, lambda state: visible_state(state, condition), now
+                )
+            )
+
+    def _log(self, operation: Callable[[sqlite3.Connection], News]) -> None:
+        self._database.submit(operation, lambda news, error: self._tell(news or []))
+
+    def _tell(self, news: News) -> None:
         for task_id, events in news:
             self._feed.publish_events(task_id, events, False)
 

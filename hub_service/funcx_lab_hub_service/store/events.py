@@ -7,13 +7,15 @@ the derived final state; what lies between is stored. ``i`` numbers the events o
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import msgspec
 
 from funcx_lab.protocol.messages import Event, EventBatch
 from funcx_lab.protocol.states import TaskState
-from funcx_lab_hub_service.store.records import CODES, TaskRecord
+from funcx_lab_hub_service.store.records import CODES, STATES, TaskRecord
+from funcx_lab_hub_service.store.tasks import count
 
 _RUNNING = CODES[TaskState.RUNNING]
 _FINAL = CODES[TaskState.SUCCESS]
@@ -92,14 +94,70 @@ def store_batches(
     return acks, published
 
 
-def append_state(
-    connection: sqlite3.Connection, task: int, stored: int, state: TaskState, reason: str, time: float
+def store_started(
+    connection: sqlite3.Connection,
+    endpoint: int,
+    tasks: Iterable[tuple[str, int, str, float, dict[str, Any]]],
+) -> list[tuple[str, list[Logged]]]:
+    """Store that executions began; void for a task that is not out under that lease any more."""
+    published = []
+    for task_id, tag, execution, time, worker in tasks:
+        row = connection.execute(
+            "SELECT id, state, events, owner, execution FROM tasks"
+            " WHERE task_id = ? AND endpoint = ? AND tag = ?",
+            (task_id, endpoint, tag),
+        ).fetchone()
+        if row is None or row[1] >= _FINAL or row[4] == execution:
+            continue
+        key, state, stored, owner, _ = row
+        event = _append_state(connection, key, stored, execution, TaskState.RUNNING, "", time)
+        connection.execute(
+            "UPDATE tasks SET state = ?, started = ?, execution = ?, worker = ?, events = ? WHERE id = ?",
+            (_RUNNING, time, execution, _encode(worker), stored + 1, key),
+        )
+        if state != _RUNNING:
+            count(connection, {(owner, state): -1, (owner, _RUNNING): 1})
+        published.append((task_id, [event]))
+    return published
+
+
+def store_waits(
+    connection: sqlite3.Connection,
+    endpoint_id: str,
+    task_ids: Iterable[str],
+    show: Callable[[TaskState], tuple[TaskState, str]],
+    now: float,
+) -> list[tuple[str, list[Logged]]]:
+    """Store what the endpoint's condition means for these tasks, as far as they are live and there."""
+    published = []
+    for task_id in task_ids:
+        row = connection.execute(
+            "SELECT t.id, t.state, t.events FROM tasks t JOIN endpoints e ON e.id = t.endpoint"
+            " WHERE t.task_id = ? AND e.endpoint_id = ? AND t.state < ?",
+            (task_id, endpoint_id, _FINAL),
+        ).fetchone()
+        if row is None:
+            continue
+        key, state, stored = row
+        event = _append_state(connection, key, stored, None, *show(STATES[state]), now)
+        connection.execute("UPDATE tasks SET events = ? WHERE id = ?", (stored + 1, key))
+        published.append((task_id, [event]))
+    return published
+
+
+def _append_state(
+    connection: sqlite3.Connection,
+    task: int,
+    stored: int,
+    execution: str | None,
+    state: TaskState,
+    reason: str,
+    time: float,
 ) -> Logged:
-    """Store a ``state`` event; the caller keeps the column that counts them."""
     event = Event(time, "state", {"state": str(state), "reason": reason})
     connection.execute(
-        "INSERT INTO events VALUES (?, ?, NULL, NULL, ?, ?, ?)",
-        (task, _FIRST + stored, time, event.kind, _encode(event.data)),
+        "INSERT INTO events VALUES (?, ?, ?, NULL, ?, ?, ?)",
+        (task, _FIRST + stored, execution, time, event.kind, _encode(event.data)),
     )
     return _FIRST + stored, event
 

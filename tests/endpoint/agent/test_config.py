@@ -30,7 +30,10 @@ def test_template_loads_and_is_short(tmp_path: Path) -> None:
 
 def test_loading_needs_no_parsl(tmp_path: Path) -> None:
     path = write(tmp_path, template("a"))
-    code = f"import sys\nfrom pathlib import Path\nfrom funcx_lab_endpoint.config import load_config\nload_config(Path({str(path)!r}))\nprint([m for m in ('parsl', 'zmq') if m in sys.modules])"
+    code = (
+        "import sys, pathlib\nfrom funcx_lab_endpoint.config import load_config\n"
+        f"load_config(pathlib.Path({str(path)!r}))\nprint([m for m in ('parsl', 'zmq') if m in sys.modules])"
+    )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
 
@@ -97,7 +100,7 @@ def test_parsl_threads_are_refused_with_their_line(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="config.py cannot be read"):
+    with pytest.raises(ConfigError, match=r"config\.py cannot be read"):
         load_config(tmp_path / "config.py")
 
 

@@ -48,12 +48,7 @@ def add_commands(add: AddCommand) -> None:
 
 def tasks(options: argparse.Namespace) -> int:
     """List tasks."""
-    client = _client()
-    records = client.transport.json(
-        "GET",
-        "/v3/tasks",
-        query={"limit": options.limit, "state": options.state, "endpoint": options.endpoint},
-    )["tasks"]
+    records = _client().get_tasks(state=options.state, endpoint=options.endpoint, limit=options.limit)
     if options.json:
         print(json.dumps(records, indent=2))
     elif records:
@@ -69,7 +64,9 @@ def logs(options: argparse.Namespace) -> int:
     task_id = _complete(client, options.task)
     after = 0
     while True:
-        answer = client.transport.json("GET", f"/v3/tasks/{task_id}/events", query={"after": after})
+        answer = client.connection.transport.json(
+            "GET", f"/v3/tasks/{task_id}/events", query={"after": after}
+        )
         for seq, event in answer["events"]:
             after = seq
             print_event(event["kind"], event["data"])
@@ -168,7 +165,7 @@ def _complete(client: FuncXClient, beginning: str) -> str:
     """Return the one task id that begins so."""
     if len(beginning) == 36:
         return beginning
-    records = client.transport.json("GET", "/v3/tasks", query={"limit": 1000})["tasks"]
+    records = client.get_tasks(limit=1000)
     found = [record["task_id"] for record in records if record["task_id"].startswith(beginning)]
     if len(found) == 1:
         return str(found[0])

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 #: The variable that the programs of a local service inherit; its value is their home.
 MARK = "FUNCX_LAB_EMBEDDED"
 _GRACE_S = 3.0
+_ENDING_S = 1.0
 _ROUNDS = 3
 
 
@@ -49,7 +50,8 @@ def end_leftovers(directory: Path, *, mark: str = MARK, grace_s: float = _GRACE_
 
     total = 0
     for _ in range(_ROUNDS):  # one that is ended last may have started another meanwhile
-        found = find_leftovers(directory, mark)
+        # Whoever has just been told to stop is not a left-over yet.
+        _, found = psutil.wait_procs(find_leftovers(directory, mark), timeout=_ENDING_S)
         if not found:
             break
         total += len(found)

@@ -25,11 +25,11 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import NotebookNode
 
-from funcx_lab.client import FuncXClient
 from funcx_lab.embedded import ensure_service, stop_service
 from funcx_lab.errors import FuncxLabError
 from funcx_lab.leftovers import find_leftovers
 from funcx_lab.locks import is_held
+from funcx_lab.transport import Transport
 
 ROOT = Path(__file__).resolve().parent.parent
 CELL_TIMEOUT_S = 300
@@ -40,10 +40,16 @@ ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 class PrintingClient(NotebookClient):
     """Executes a notebook and prints each output when it arrives."""
 
+    shown: dict[str, str]
+
     def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> Any:
-        """Print what ``msg`` brings before it is stored in the cell."""
-        if text := text_of(msg["msg_type"], msg["content"]):
+        """Print what ``msg`` brings before it is stored in the cell; an update only if the text is new."""
+        content = msg["content"]
+        text = text_of(msg["msg_type"], content)
+        display = (content.get("transient") or {}).get("display_id", "")
+        if text and not (display and self.shown.get(display) == text):
             print_indented(text)
+            self.shown[display] = text
         return super().process_message(msg, cell, cell_index)
 
 
@@ -56,22 +62,23 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     home = Path(tempfile.mkdtemp(prefix="funcx-lab-demo-"))
     isolate(home)
-    failed = True
+    code = 1
     try:
-        failed = not run(arguments.notebook)
+        code = 0 if run(arguments.notebook) else 1
     except KeyboardInterrupt:
         print("\nInterrupted.")
-        return 130
+        code = 130
+    except SystemExit as end:
+        code = int(end.code or 0)
     except FuncxLabError as err:
         print(f"\n{err.code}: {err}", file=sys.stderr)
     finally:
         clean = stop(home)
-        keep = arguments.keep or (failed and (home / "logs").exists())
-        if keep:
+        if arguments.keep or (code == 1 and (home / "logs").exists()):
             print(f"The state is kept in {home}")
         else:
             shutil.rmtree(home, ignore_errors=True)
-    return 1 if failed or not clean else 0
+    return code if clean else code or 1
 
 
 def isolate(home: Path) -> None:
@@ -94,7 +101,8 @@ def run(path: Path) -> bool:
     print(f"Hub service: {service.url} (started in {time.monotonic() - started:.1f} s)")
     notebook = nbformat.read(path, as_version=4)
     succeeded = execute(notebook, path.parent)
-    counts = FuncXClient().task_counts()
+    counts: dict[str, int] = Transport(service).json("GET", "/v3/stats")["tasks"]
+    counts = {state: number for state, number in counts.items() if number}
     ends = ", ".join(
         f"{number} {state}" for state, number in sorted(counts.items(), key=lambda pair: -pair[1])
     )
@@ -108,8 +116,10 @@ def execute(notebook: NotebookNode, directory: Path) -> bool:
         notebook,
         timeout=CELL_TIMEOUT_S,
         kernel_name="python3",
+        extra_arguments=["--log-level=CRITICAL"],  # ipykernel warns of TCP on loopback at each start
         resources={"metadata": {"path": str(directory)}},
     )
+    client.shown = {}
     total = sum(cell.cell_type == "code" for cell in notebook.cells)
     number = 0
     with client.setup_kernel():

@@ -78,7 +78,7 @@ def _first_paragraph(cls: type) -> str:
 def commands_page() -> Iterator[str]:
     """Every command and option of the two programs."""
     yield "# Commands\n"
-    for parser in (funcx_lab.cli.build_parser(), funcx_lab_endpoint.cli.build_parser()):
+    for parser in (funcx_lab.cli.build_parser(), funcx_lab_endpoint.cli._parser()):
         yield f"## {parser.prog}\n\n{parser.description}\n"
         yield from _options(parser)
         for name, child in _children(parser):
@@ -97,6 +97,7 @@ def _options(parser: argparse.ArgumentParser) -> Iterator[str]:
         action
         for action in parser._actions
         if not isinstance(action, argparse._SubParsersAction | argparse._HelpAction)
+        and action.help != argparse.SUPPRESS
     ]
     for action in shown:
         metavar = action.metavar if isinstance(action.metavar, str) else action.dest.upper()

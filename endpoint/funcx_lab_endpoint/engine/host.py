@@ -284,7 +284,7 @@ class Host:
             self._sessions.retire(sid)
 
     def _abandon(self, mark: str) -> None:
-        """The engine failed: sessions that are up go on, those still asked for are forgotten."""
+        """Let the sessions of a failed engine go on if they are up; forget those still asked for."""
         self._old_marks.add(mark)
         for sid, entry in list(self._entries.items()):
             if entry.mark == mark and not entry.is_up:

@@ -105,7 +105,7 @@ class Sessions:
     # --- from the sessions --------------------------------------------------------------------------
 
     def up(self, sid: str, worker: Mapping[str, Any], now: float) -> None:
-        """A session said hello for the first time."""
+        """Take in a session that said hello for the first time."""
         self._sessions[sid] = _Session(sid, worker, now)
         self._dispatch()
 
@@ -139,7 +139,7 @@ class Sessions:
             self._send(session, m.Close())
 
     def lost(self, sid: str, evidence: str) -> None:
-        """A session is over: nothing more is taken from it."""
+        """Take nothing more from a session that is over, and settle its calls."""
         session = self._sessions.pop(sid, None)
         self.outbox.pop(sid, None)
         if session is None:

@@ -218,7 +218,7 @@ class SideChannel:
     def _is_proven(self, peer: Peer, frame: zmq.Frame, hello: m.Hello) -> bool:
         if hello.version != m.SESSION_VERSION:
             logger.error(
-                "A worker speaks session version %s, this agent %s: install the same funcx-lab for the workers.",
+                "A worker speaks session version %s, this agent %s: install the same funcx-lab there.",
                 hello.version,
                 m.SESSION_VERSION,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -49,6 +50,7 @@ class Supervisor:
         self._record = Record(runs / "engines.json")
         self._old_jobs: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
+        self._stdout = -1
         self._buffer = b""
         self._watched: list[int] = []
         self._heard = self._started = self._restart_at = 0.0
@@ -155,8 +157,9 @@ class Supervisor:
             )
         self._record.note(self.mark, pid=process.pid)
         assert process.stdout is not None  # noqa: S101  # asked for above
-        os.set_blocking(process.stdout.fileno(), False)
-        self._readiness.watch(process.stdout.fileno(), ("engine", self.mark))
+        self._stdout = process.stdout.fileno()
+        os.set_blocking(self._stdout, False)
+        self._readiness.watch(self._stdout, ("engine", self.mark))
         self._heard = self._started = now
         self._tell({"config": str(self._config), "directory": str(directory), "old_jobs": self._old_jobs})
         self._old_jobs = []
@@ -165,16 +168,13 @@ class Supervisor:
         stdin = self._process.stdin if self._process is not None else None
         if stdin is None:
             return
-        try:
+        with contextlib.suppress(BrokenPipeError):  # its end will be noticed
             stdin.write(json.dumps(command).encode() + b"\n")
             stdin.flush()
-        except BrokenPipeError:
-            pass  # its end will be noticed
 
     def _read(self, now: float) -> list[dict[str, Any]]:
-        assert self._process is not None and self._process.stdout is not None  # noqa: S101  # caller looked
         try:
-            data = os.read(self._process.stdout.fileno(), 1 << 20)
+            data = os.read(self._stdout, 1 << 20)
         except BlockingIOError:
             return []
         if not data:
@@ -206,19 +206,18 @@ class Supervisor:
 
     def _bury(self) -> None:
         process, self._process = self._process, None
-        assert process is not None and process.stdout is not None  # noqa: S101  # callers looked
+        if process is None or process.stdout is None:
+            return
         for pid in self._watched:
             self._readiness.unwatch_process(("interchange", pid))
         self._watched, self._buffer, self.is_ready = [], b"", False
-        self._readiness.unwatch(process.stdout.fileno())
+        self._readiness.unwatch(self._stdout)
         process.kill()
         process.wait()
         process.stdout.close()
         if process.stdin is not None:
-            try:
+            with contextlib.suppress(BrokenPipeError):  # commands that a dead process never read
                 process.stdin.close()
-            except BrokenPipeError:
-                pass  # unsent commands of a dead process
 
     def _clear_runs(self) -> None:
         runs = sorted(
@@ -229,7 +228,5 @@ class Supervisor:
 
 
 def _kill(pid: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from funcx_lab import serialize
 from funcx_lab.errors import FuncxLabError, HashMismatch
 from funcx_lab.protocol.messages import ErrorInfo, FunctionBody
 from funcx_lab.protocol.payload import INLINE_LIMIT, Payload, is_payload, read_header
+from funcx_lab.serialize import globus
 from funcx_lab_endpoint.worker.messages import Run
 from funcx_lab_endpoint.worker.surroundings import Interrupter
 
@@ -79,7 +80,7 @@ class Caller:
             return Ended(
                 False, error=ErrorInfo(err.code, err.message, type(err).__name__, details=err.details)
             )
-        except BaseException as err:  # noqa: BLE001  # SystemExit and KeyboardInterrupt of the user's code too
+        except BaseException as err:  # SystemExit and KeyboardInterrupt of the user's code too
             return self._failed(run, function, err)
 
     def _function(self, run: Run, body: FunctionBody | None) -> _Function:
@@ -95,7 +96,7 @@ class Caller:
         self._functions[run.function_id] = function = _unpack_function(body, run.task_id)
         return function
 
-    def _enter(self, function: _Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _enter(self, function: _Function, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         self._interrupter.is_armed = True
         try:
             return function.call(*args, **kwargs)
@@ -103,10 +104,8 @@ class Caller:
             self._interrupter.is_armed = False
 
     def _show_figures(self) -> None:
-        from funcx_lab.serialize import cell
-
-        for bundle in cell.collect_figures():
-            self._add_event("display", bundle)
+        for bundle in serialize.collect_figures():
+            self._add_event("display", {"data": bundle, "metadata": {}})
 
     def _packed(self, run: Run, payload: Payload) -> Ended:
         if payload.nbytes <= INLINE_LIMIT:
@@ -120,7 +119,7 @@ class Caller:
         payload, error = serialize.pack_exception(err)
         if function is not None and function.is_globus:
             return Ended(False, error=error)
-        if payload is None or payload.nbytes > INLINE_LIMIT:
+        if payload.nbytes > INLINE_LIMIT:
             return Ended(False, error=error)
         return Ended(False, payload.tobytes(), error)
 
@@ -140,12 +139,12 @@ def _unpack_function(body: FunctionBody, task_id: str) -> _Function:
     if body.format == "funcx-lab":
         is_cell = read_header(body.body)[0].format == "cell"
         return _Function(serialize.unpack_function(body.body, task_id=task_id), is_cell, False)
-    from funcx_lab.serialize import globus
+    if body.format == "globus-source":
+        return _Function(globus.function_from_source(body.name, body.body.decode()), False, True)
+    return _Function(globus.unpack_function(body.body, trusted=True), False, True)
 
-    return _Function(globus.unpack_function(body.body), False, True)
 
-
-def _arguments(run: Run) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _arguments(run: Run) -> tuple[Sequence[Any], dict[str, Any]]:
     block: bytes | bytearray = run.payload
     if run.path:
         with open(run.path, "rb") as file:
@@ -153,23 +152,19 @@ def _arguments(run: Run) -> tuple[tuple[Any, ...], dict[str, Any]]:
             file.readinto(block)
     if is_payload(block):
         return serialize.unpack_arguments(block)
-    from funcx_lab.serialize import globus
-
-    return globus.unpack_arguments(block)
+    return globus.unpack_arguments(bytes(block))
 
 
 def _pack_value(function: _Function, value: Any) -> Payload:
-    if not function.is_globus:
-        return serialize.pack_value(value)
-    from funcx_lab.serialize import globus
-
-    packed = globus.pack_result(value)
-    return packed if isinstance(packed, Payload) else Payload([packed])
+    if function.is_globus:
+        return Payload([globus.pack_result(value).encode()])
+    return serialize.pack_value(value)
 
 
 def _too_large(size: int, limit: int, path: str) -> ErrorInfo:
     return ErrorInfo(
         "RESULT_TOO_LARGE",
-        f"The result has {size:,} bytes, the endpoint's limit is {limit:,}; it is kept at the endpoint as {path}.",
+        f"The result has {size:,} bytes, the endpoint's limit is {limit:,}; "
+        f"it is kept at the endpoint as {path}.",
         details={"size": size, "limit": limit, "path": path},
     )

@@ -7,9 +7,11 @@ first when they change from one stream to the other, so their order is kept.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import ctypes
 import io
 import os
+import select
 import sys
 import threading
 import time
@@ -67,20 +69,23 @@ class Capture:
         for fd in _KINDS:
             self.reading[fd], self._writing[fd] = os.pipe()
             os.set_blocking(self.reading[fd], False)
+        self._identity = {fd: _identity(writing) for fd, writing in self._writing.items()}
         self._poller = _poller(self.reading.values())
         self._decoders = {fd: _decoder() for fd in _KINDS}
+        self.stdout, self.stderr = _text(self, 1), _text(self, 2)
         self.restore()
         self.begin()
 
     def restore(self) -> None:
         """Put pipes and Python streams back in place, whatever the user's code did to them."""
         for fd, writing in self._writing.items():
-            if not _same_file(fd, writing):
+            if _identity(fd) != self._identity[fd]:
                 os.dup2(writing, fd)
-        if sys.stdout is not getattr(self, "stdout", None) or self.stdout.closed:
-            self.stdout = sys.stdout = _text(self, 1)
-        if sys.stderr is not getattr(self, "stderr", None) or self.stderr.closed:
-            self.stderr = sys.stderr = _text(self, 2)
+        if self.stdout.closed:
+            self.stdout = _text(self, 1)
+        if self.stderr.closed:
+            self.stderr = _text(self, 2)
+        sys.stdout, sys.stderr = self.stdout, self.stderr
 
     def begin(self) -> None:
         """Start the events of a new call."""
@@ -104,11 +109,12 @@ class Capture:
 
     def flush(self) -> None:
         """Bring everything written so far, by Python or C, into events."""
-        for stream in (sys.stdout, sys.stderr, self.stdout, self.stderr):
-            try:
+        streams: list[Any] = [self.stdout, self.stderr]
+        if sys.stdout is not self.stdout or sys.stderr is not self.stderr:
+            streams += [sys.stdout, sys.stderr]
+        for stream in streams:
+            with contextlib.suppress(OSError, ValueError, AttributeError):  # closed or replaced by the user
                 stream.flush()
-            except (OSError, ValueError, AttributeError):
-                pass  # the user's code closed or replaced it
         self._fflush(None)
         self.drain()
 
@@ -118,10 +124,7 @@ class Capture:
             while ready := self._poller.poll(0):
                 for reading, _ in ready:
                     fd = 1 if reading == self.reading[1] else 2
-                    try:
-                        self._take(fd, os.read(reading, _CHUNK))
-                    except BlockingIOError:
-                        pass  # the other thread was faster
+                    self._take(fd, os.read(reading, _CHUNK))
 
     def take(self, now: float, *, final: bool = False) -> tuple[int, list[Event]]:
         """Return the events to send now and the number of the first one.
@@ -208,16 +211,15 @@ def _text(capture: Capture, fd: int) -> io.TextIOWrapper:
 
 
 def _poller(fds: Any) -> Any:
-    import select
-
     poller = select.poll()
     for fd in fds:
         poller.register(fd, select.POLLIN)
     return poller
 
 
-def _same_file(one: int, other: int) -> bool:
+def _identity(fd: int) -> tuple[int, int]:
     try:
-        return os.path.sameopenfile(one, other)
+        status = os.fstat(fd)
     except OSError:
-        return False
+        return (0, 0)
+    return (status.st_dev, status.st_ino)

@@ -32,15 +32,18 @@ from funcx_lab_endpoint.worker.channel import Channel
 from funcx_lab_endpoint.worker.output import Capture
 from funcx_lab_endpoint.worker.surroundings import Interrupter, Surroundings, scrub_environment
 
-#: Seconds: the watching thread looks at calls this old; tells of them when this old; heartbeat;
-#: what a stopped call gets to end by itself; how long the last frames may take to leave.
-TICK_S = 0.004
+#: Seconds: the watching thread looks this often; attends to a call this old; tells of it when this
+#: old; heartbeat; what a stopped call gets to end by itself; how long the last frames may take.
+TICK_S = 0.008
+ATTEND_S = 0.016
 STARTED_S = 0.05
 BEAT_S = 2.0
 GRACE_S = 2.0
 LINGER_S = 5.0
 #: Ticks without a call until the watching thread sleeps.
-_QUIET_TICKS = 250
+_QUIET_TICKS = 120
+#: Calls shorter than this (seconds) may share a frame for as long as this; all others leave alone.
+GATHER_S = 0.0005
 #: Unacknowledged frames from the agent that are acknowledged without waiting for a heartbeat.
 _OWED_FRAMES = 64
 _STOP_WORDS = {
@@ -95,6 +98,9 @@ class Session:
         self._functions: dict[str, FunctionBody] = {}
         self._channel = Channel()
         self._running: _Running | None = None
+        #: results about to leave
+        self._gathered: list[m.UpItem] = []
+        self._gathered_since = 0.0
         self._go = -1
         self._closing = ""
         self._over = False
@@ -215,9 +221,8 @@ class Session:
         return True
 
     def _finish(self, running: _Running, ended: Ended, seconds: float) -> None:
-        if running.stop_code and not ended.ok and ended.error is not None:
-            if ended.error.type == "KeyboardInterrupt":
-                ended = Ended(False, error=self._stop_error(running))
+        if running.stop_code and ended.error is not None and ended.error.type == "KeyboardInterrupt":
+            ended = Ended(False, error=self._stop_error(running))
         first, events = self._capture.take(0.0, final=True)
         done = m.Done(
             running.run.seq,
@@ -231,7 +236,17 @@ class Session:
             events,
             ended.path,
         )
-        self._send([done])
+        self._gathered.append(done)
+        clock = running.begun + seconds
+        is_short = seconds < GATHER_S and bool(self._calls)
+        if not is_short or clock - self._gathered_since > GATHER_S:
+            self._gathered_since = clock
+            self._send_gathered()
+
+    def _send_gathered(self) -> None:
+        if self._gathered:
+            gathered, self._gathered = self._gathered, []
+            self._send(gathered)
 
     def _stop_error(self, running: _Running) -> ErrorInfo:
         seconds = time.perf_counter() - running.begun
@@ -259,7 +274,7 @@ class Session:
                 time.sleep(TICK_S)
                 running = self._running
                 quiet = quiet + 1 if running is None else 0
-                if running is not None and time.perf_counter() - running.begun >= TICK_S:
+                if running is not None and time.perf_counter() - running.begun >= ATTEND_S:
                     self._attend(running)
             if not self._over:
                 self._active.clear()
@@ -271,6 +286,7 @@ class Session:
         if self._is_wanted:
             return
         with self._lock:
+            self._send_gathered()
             while self._running is running and not self._is_wanted:
                 now = time.monotonic()
                 self._keep_time(running, now)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -49,10 +51,9 @@ def _catchable() -> list[signal.Signals]:
 
 
 def _set_handler(number: int, handler: Any) -> None:
-    try:
+    # SIGKILL and SIGSTOP cannot be set, a handler from C cannot be put back.
+    with contextlib.suppress(OSError, TypeError, ValueError):
         signal.signal(number, handler)
-    except (OSError, TypeError, ValueError):
-        pass  # SIGKILL and SIGSTOP cannot be set, a handler from C cannot be put back
 
 
 class Interrupter:
@@ -68,7 +69,7 @@ class Interrupter:
         #: cleared once the exception was raised
         self.is_wanted = False
         #: asked before raising; True puts it off
-        self.is_shielded = lambda: False
+        self.is_shielded: Callable[[], bool] = lambda: False
         self._old = signal.signal(signal.SIGINT, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:

@@ -96,7 +96,7 @@ class HubService:
         if config.home is not None:
             await self._provide_token(config.home / "token")
         await self.forwarder.start()
-        self._started.push_async_callback(self.forwarder.stop)
+        self.ports.set("forwarder", self.forwarder.port)
         self._listen()
         if config.home is not None:
             self._write_service_file(config.home / "service.json")
@@ -110,7 +110,18 @@ class HubService:
         endpoints = Endpoints(database)
         endpoints.start()
         tasks = Tasks(database, endpoints, functions, feed)
-        self.forwarder = Forwarder()
+        self.forwarder = Forwarder(
+            tasks,
+            endpoints,
+            functions,
+            boot=database.boot,
+            key_file=config.data / "forwarder.key",
+            host="127.0.0.1" if config.host == "localhost" else config.host,
+            port=config.forwarder_port,
+            last_port=self.ports.get("forwarder"),
+            public_host=config.forwarder_host,
+        )
+        self._started.push_async_callback(self.forwarder.stop)
         return Services(
             config=config,
             tokens=self.tokens,

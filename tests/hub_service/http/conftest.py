@@ -6,14 +6,38 @@ import asyncio
 import contextlib
 import json
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 import urllib3
+import zmq
 from websockets.sync.client import ClientConnection, connect
 
+from funcx_lab.protocol import PROTOCOL_VERSION
+from funcx_lab.protocol.messages import (
+    Accepted,
+    Cancel,
+    Event,
+    EventBatch,
+    Events,
+    FunctionBody,
+    Heartbeat,
+    Hello,
+    Inventory,
+    Outcome,
+    Reconciled,
+    ResultItem,
+    Results,
+    Started,
+    TaskItem,
+    Tasks,
+    Welcome,
+    agent_codec,
+    forwarder_codec,
+)
 from funcx_lab.protocol.stream import STREAM_LIMIT, service_codec
 from funcx_lab_hub_service.app import HubService
 from funcx_lab_hub_service.config import ServiceConfig
@@ -125,6 +149,89 @@ def told(connection: ClientConnection, timeout: float = 10) -> Any:
     return service_codec.decode(frame)
 
 
+class FakeAgent:
+    """Stands for an endpoint's agent: takes tasks over the real link and answers them from a function.
+
+    It keeps nothing and knows no lost sessions; the real one is tested in tests/endpoint.
+    """
+
+    def __init__(self, user: Client, anybody: Client, name: str) -> None:
+        public, secret = zmq.curve_keypair()
+        self.name = name
+        registered = user("POST", "/v3/endpoints", {"endpoint_name": name}).document
+        self.endpoint_id = registered["endpoint_id"]
+        enrolment = {"enrolment_token": registered["enrolment_token"], "public_key": public.decode()}
+        self.about = anybody("POST", f"/v3/endpoints/{self.endpoint_id}/enrol", enrolment).document
+        #: what becomes of a task; None keeps it running
+        self.answer: Callable[[TaskItem], Outcome | None] = lambda task: Outcome(True, task.payload)
+        #: results in one message
+        self.batch = 1000
+        self.functions: dict[str, FunctionBody] = {}
+        self.cancelled: list[str] = []
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket = self._context.socket(zmq.DEALER)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.curve_publickey, self._socket.curve_secretkey = public, secret
+        self._socket.curve_serverkey = self.about["forwarder_key"].encode()
+        self._socket.connect(self.about["forwarder_address"])
+        self._stopping = threading.Event()
+        self.online = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="fake-agent")
+        self._thread.start()
+        assert self.online.wait(10), "the forwarder did not answer"
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join(10)
+        self._socket.close()
+        self._context.term()
+
+    def _send(self, message: Any) -> None:
+        self._socket.send(agent_codec.encode(message))
+
+    def _serve(self) -> None:
+        self._send(Hello(PROTOCOL_VERSION, "nonce", "instance", "spool"))
+        while not self._stopping.is_set():
+            if self._socket.poll(50):
+                self._take(forwarder_codec.decode(self._socket.recv()))
+
+    def _take(self, message: Any) -> None:
+        match message:
+            case Welcome():
+                self.session = message.session
+                self._send(Inventory(message.session, []))
+            case Reconciled():
+                self._send(Heartbeat(message.session, {"credit": 10_000}))
+                self.online.set()
+            case Tasks():
+                self.functions |= {function.function_id: function for function in message.functions}
+                self._run(message.tasks)
+            case Cancel():
+                self.cancelled += [task_id for task_id, _ in message.tasks]
+
+    def _run(self, tasks: list[TaskItem]) -> None:
+        self._send(Accepted(self.session, [(task.task_id, task.tag) for task in tasks]))
+        ended = [(task, self.answer(task)) for task in tasks]
+        running = [
+            (task.task_id, task.tag, task.task_id, time.time(), {"host": "here"})
+            for task, outcome in ended
+            if outcome is None
+        ]
+        if running:
+            self._send(Started(self.session, running))
+        results = [
+            ResultItem(task.task_id, task.tag, task.task_id, outcome)
+            for task, outcome in ended
+            if outcome is not None
+        ]
+        for first in range(0, len(results), self.batch):
+            self._send(Results(self.session, results[first : first + self.batch]))
+
+    def say(self, task_id: str, first: int, events: list[Event]) -> None:
+        """Report output of a running task; only while nothing else is sent."""
+        self._send(Events(self.session, [EventBatch(task_id, task_id, first, events)]))
+
+
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("FUNCX_LAB_HOME", str(tmp_path / "home"))
@@ -169,6 +276,13 @@ def client_for(hub: Running) -> Iterator[Callable[[str | None], Client]]:
     yield make
     for client in clients:
         client.close()
+
+
+@pytest.fixture
+def agent(ask: Client, client_for: Callable[[str | None], Client]) -> Iterator[FakeAgent]:
+    fake = FakeAgent(ask, client_for(None), "cluster")
+    yield fake
+    fake.stop()
 
 
 @pytest.fixture

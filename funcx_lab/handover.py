@@ -34,6 +34,9 @@ class Inbox:
     def __init__(self) -> None:
         self.commands: deque[tuple[Any, ...]] = deque()
         self._asleep = False
+
+    def open(self) -> None:
+        """Hang up the bell; before the thread starts."""
         self._ear, self._bell = socket.socketpair()
         self._ear.setblocking(False)
         self._bell.setblocking(False)
@@ -72,7 +75,7 @@ class Inbox:
         return connection is not None and bool(ready.get(connection.fileno(), 0) & ~select.POLLOUT)
 
     def close(self) -> None:
-        """Close the bell."""
+        """Take down the bell."""
         self._ear.close()
         self._bell.close()
 

@@ -148,9 +148,10 @@ class Stream:
     def close(self) -> None:
         """End the thread and the connection; whoever still waits gets a `UsageError`."""
         self._closing = True
-        self._inbox.ring()
-        if (thread := self._thread) is not None and not self._is_own_thread():
-            thread.join(timeout=2.0)
+        if (thread := self._thread) is not None:
+            self._inbox.ring()
+            if not self._is_own_thread():
+                thread.join(timeout=2.0)
 
     # --- between callers and the thread -----------------------------------------------------------
 
@@ -170,6 +171,7 @@ class Stream:
     def _start(self) -> None:
         with self._lock:
             if self._thread is None:
+                self._inbox.open()
                 self._thread = threading.Thread(target=self._run, name="funcx-lab-stream", daemon=True)
                 self._thread.start()
 
@@ -188,6 +190,12 @@ class Stream:
     # --- the thread -------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        try:
+            self._keep_connected()
+        finally:
+            self._inbox.close()
+
+    def _keep_connected(self) -> None:
         pause, failures = FIRST_PAUSE_S, 0
         while self._wait_until_needed():
             try:
@@ -311,7 +319,8 @@ class Stream:
         """Start anew in a forked child; the parent's tasks are the parent's."""
         if self._websocket is not None:
             self._websocket.abandon()
-        self._inbox.close()
+        if self._thread is not None and self.error is None:
+            self._inbox.close()
         self._reset()
 
 

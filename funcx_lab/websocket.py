@@ -178,9 +178,11 @@ class WebSocket:
             self._output += data
 
     def _closed(self) -> FuncxLabError:
-        code, reason = self._protocol.close_code, self._protocol.close_reason or "no reason given"
-        cls = _CLOSE_CODES.get(code or 0, TransportError)
-        return cls(f"{self._url} was closed by the hub service ({code}: {reason}).")
+        close = self._protocol.close_rcvd
+        if close is None:
+            return TransportError(f"{self._url}: the connection broke.")
+        cls = _CLOSE_CODES.get(close.code, TransportError)
+        return cls(f"{self._url} was closed by the hub service ({close.code} {close.reason}).")
 
     def _shake_hands(self, token: str) -> None:
         request = self._protocol.connect()
@@ -206,8 +208,13 @@ class WebSocket:
 
 
 _PORTS = {"http": 80, "https": 443}
-#: 1008 is "policy": the hub service closes streams whose token was revoked; 1002: it did not understand us.
-_CLOSE_CODES: dict[int, Callable[[str], FuncxLabError]] = {1002: VersionMismatch, 1008: NotAuthenticated}
+#: 1008 is "policy": the token was revoked. The others say that it did not understand us.
+_CLOSE_CODES: dict[int, Callable[[str], FuncxLabError]] = {
+    1002: VersionMismatch,
+    1003: VersionMismatch,
+    1007: VersionMismatch,
+    1008: NotAuthenticated,
+}
 
 
 def _connect(host: str, port: int, secure: bool) -> socket.socket:

@@ -46,3 +46,10 @@ def load_ipython_extension(shell: Any) -> None:
     from funcx_lab_magics import load_ipython_extension as load
 
     load(shell)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """Take the magics away: ``%unload_ext funcx_lab``."""
+    from funcx_lab_magics import unload_ipython_extension as unload
+
+    unload(shell)

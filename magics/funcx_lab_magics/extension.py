@@ -35,7 +35,8 @@ def unload(shell: Any) -> None:
     magics, matcher = added
     for kind in ("line", "cell"):
         shell.magics_manager.magics[kind].pop("funcx", None)
-    shell.configurables.remove(magics.settings)
+    for ours in (magics, magics.settings):
+        shell.configurables.remove(ours)
     cards.uninstall(shell)
     if shell.Completer is not None:
         shell.Completer.custom_matchers.remove(matcher)

@@ -37,9 +37,6 @@ from funcx_lab_magics.subcommands import Subcommands
 from funcx_lab_magics.tasks import Home, NotebookTasks, Task
 from funcx_lab_magics.waiting import wait
 
-#: How long a background cell waits to hear that the hub service has its task (seconds).
-ACCEPTANCE_S = 10.0
-
 
 @magics_class
 class FuncXMagics(Magics):
@@ -110,6 +107,7 @@ class FuncXMagics(Magics):
         if options.task:
             self._shell.user_ns[options.task] = task
         if options.background:
+            task.wait_accepted()
             return task
         wait(
             task,
@@ -122,12 +120,7 @@ class FuncXMagics(Magics):
     def _submit(self, ready: ReadyCell) -> Task:
         client = self.client()
         future = ready.submit(client)
-        task = self.tasks.add(client, future, ready.options.endpoint, ready.options.name or "")
-        future.wait_accepted(ACCEPTANCE_S)
-        if future.refusal is not None:
-            self.tasks.forget(task)
-            raise future.refusal
-        return task
+        return self.tasks.add(client, future, ready.options.endpoint, ready.options.name or "")
 
     def _say(self, text: str) -> None:
         """Show one grey line."""
@@ -141,12 +134,13 @@ class FuncXMagics(Magics):
 
     def _place(self, source: str) -> Cell:
         """Return the cell with its name and the line its body starts on."""
-        raw = self._shell.history_manager.input_hist_raw[-1].rstrip()
+        history = self._shell.history_manager.input_hist_raw
+        raw = history[-1].rstrip()
         body = source.rstrip()
-        first_line = 2
         if body and raw.endswith(body):
             first_line = raw[: -len(body)].count("\n") + 1
-        return Cell(source, first_line, f"Cell In[{self._shell.execution_count}]")
+            return Cell(source, first_line, f"Cell In[{len(history) - 1}]")
+        return Cell(source, 2, f"Cell In[{self._shell.execution_count}]")
 
 
 class ManifestLine:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: A follower of a silent task is woken this often (seconds).
 TICK_S = 0.25
+#: A cell waits so long to hear that the hub service has its task (seconds).
+ACCEPTANCE_S = 60.0
 #: A beginning or end of a task id is looked up among so many of the newest tasks.
 LOOKED_UP = 1000
 
@@ -96,10 +98,28 @@ class Task:
         """Return the hub service's record of the task."""
         return self.client.connection.record(self.task_id)
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether the hub service never took the task."""
+        return self._future is not None and self._future.refusal is not None
+
     def done(self) -> bool:
         """Return whether the task has ended."""
         self.refresh()
         return self.view.is_final
+
+    def wait_accepted(self) -> None:
+        """Wait, but not for ever, until the hub service has the task.
+
+        Raises
+        ------
+        FuncxLabError
+            Why it refused the task.
+        """
+        if self._future is not None:
+            self._future.wait_accepted(ACCEPTANCE_S)
+            if self._future.refusal is not None:
+                raise self._future.refusal
 
     def follow(self) -> Iterator[Event | None]:
         """Yield the task's events from its first until it ends; None now and then while it is silent."""
@@ -189,17 +209,13 @@ class NotebookTasks:
         self._tasks: dict[str, Task] = {}
 
     def __iter__(self) -> Iterator[Task]:
-        return iter(list(self._tasks.values()))
+        return iter([task for task in self._tasks.values() if not task.is_refused])
 
     def add(self, client: FuncXClient, future: TaskFuture[Any], endpoint: str, label: str) -> Task:
         """Remember a task that was just submitted."""
         task = Task(client, TaskView(future.task_id, endpoint, label), self._home, future)
         self._tasks[task.task_id] = task
         return task
-
-    def forget(self, task: Task) -> None:
-        """Forget a task that the hub service refused."""
-        self._tasks.pop(task.task_id, None)
 
     def find(self, client: FuncXClient, word: str) -> Task:
         """Return the task that ``last``, an id, its beginning or its end stands for.
@@ -212,11 +228,12 @@ class NotebookTasks:
             If it fits none.
         """
         if word == "last":
-            if not self._tasks:
+            mine = list(self)
+            if not mine:
                 raise UsageError(
                     "No cell of this notebook ran at an endpoint yet; %funcx tasks lists the others."
                 )
-            return next(reversed(self._tasks.values()))
+            return mine[-1]
         word = word.strip("…")
         found = [task for task in self if _fits(word, task.task_id)]
         if len(found) == 1:

@@ -36,9 +36,12 @@ def wait(
     ------
     CellInterrupted
         If the user interrupted.
+    FuncxLabError
+        If the hub service refused the task, or it cannot be followed.
     """
     started = time.monotonic()
     try:
+        task.wait_accepted()
         _replay(task, show, say, started)
     except KeyboardInterrupt:
         _interrupted(task, time.monotonic() - started, on_interrupt)

@@ -1,0 +1,192 @@
+"""A client whose endpoint is a thread here: packs and unpacks for real, no service, no processes."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import threading
+import time
+from types import SimpleNamespace
+from typing import Any
+
+from funcx_lab import serialize
+from funcx_lab.errors import EndpointNotFound, FuncxLabError, TaskCancelled
+from funcx_lab.events import EventQueue
+from funcx_lab.futures import TaskFuture
+from funcx_lab.identifiers import new_id
+from funcx_lab.protocol.messages import Event
+
+
+class LoopbackClient:
+    """Runs each task at once in a thread; endpoint ``held`` only starts a task when ``release`` is set."""
+
+    def __init__(self) -> None:
+        self.release = threading.Event()
+        self.records: dict[str, dict[str, Any]] = {}
+        self.logs: dict[str, list[Event]] = {}
+        self.changed = threading.Condition()
+        self.submitted: list[dict[str, Any]] = []
+        self.threads: list[threading.Thread] = []
+        self.connection = SimpleNamespace(
+            record=self._record,
+            cancel=lambda task_id: task_id in self._cancel([task_id]),
+            stream=SimpleNamespace(cancel=self._cancel),
+            transport=SimpleNamespace(json=self._json),
+        )
+
+    def submit_packed(self, function: Any, arguments: Any, endpoint: str, *, options: Any) -> Any:
+        task_id = new_id()
+        future = LoopbackFuture(task_id, self)
+        if endpoint not in ("local", "held"):
+            future.refusal = EndpointNotFound(f"No endpoint {endpoint!r} here, or it is not yours.")
+            return future
+        self.submitted.append({"function": function, "arguments": arguments, "options": options})
+        self.records[task_id] = {
+            "task_id": task_id,
+            "state": "received",
+            "reason": "",
+            "endpoint_name": endpoint,
+            "label": options.label,
+            "received": time.time(),
+            "worker": {"host": "here"},
+        }
+        self.logs[task_id] = []
+        args = (future, bytes(function.body), arguments.tobytes(), endpoint)
+        thread = threading.Thread(target=self._run, args=args, daemon=True)
+        self.threads.append(thread)
+        thread.start()
+        return future
+
+    def follow(self, task_id: str, after: int = 0) -> EventQueue:
+        events = EventQueue(lambda queue: None)
+
+        def push() -> None:
+            seen = after
+            while True:
+                with self.changed:
+                    while len(self.logs[task_id]) <= seen and not self._ended(task_id):
+                        self.changed.wait()
+                    new = list(enumerate(self.logs[task_id][seen:], start=seen + 1))
+                    seen += len(new)
+                    last = self._ended(task_id) and seen == len(self.logs[task_id])
+                events.push(new, last)
+                if last:
+                    return
+
+        thread = threading.Thread(target=push, daemon=True)
+        self.threads.append(thread)
+        thread.start()
+        return events
+
+    def get_tasks(self, *, state: Any = None, limit: int = 100) -> list[dict[str, Any]]:
+        records = [record for record in self.records.values() if not state or record["state"] in state]
+        return list(reversed(records))[:limit]
+
+    def get_endpoints(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "name": "local",
+                "endpoint_id": "e-1",
+                "state": "online",
+                "since": 1.0,
+                "details": {"workers": 2},
+            },
+            {"name": "held", "endpoint_id": "e-2", "state": "offline", "reason": "offline since 10:42"},
+        ]
+
+    def close(self) -> None:
+        self.release.set()
+        for thread in self.threads:
+            thread.join(10)
+
+    def add(self, task_id: str, kind: str, data: Any) -> None:
+        with self.changed:
+            self.logs[task_id].append(Event(time.time(), kind, data))
+            if kind == "state":
+                self.records[task_id]["state"] = data["state"]
+            self.changed.notify_all()
+
+    def _run(self, future: Any, body: bytes, arguments: bytes, endpoint: str) -> None:
+        task_id = future.task_id
+        if endpoint == "held":
+            self.add(task_id, "state", {"state": "waiting-for-ep", "reason": "offline since 10:42"})
+            self.release.wait(30)
+        if self._ended(task_id):
+            return
+        self.add(task_id, "state", {"state": "running"})
+        written = io.StringIO()
+        try:
+            with contextlib.redirect_stdout(written):
+                args, kwargs = serialize.unpack_arguments(arguments)
+                result = serialize.unpack_function(body, task_id=task_id)(*args, **kwargs)
+            packed = serialize.pack_value(result).tobytes()
+        except Exception as err:
+            payload, error = serialize.pack_exception(err)
+            self.records[task_id]["error"] = {
+                "code": error.code,
+                "message": error.message,
+                "type": error.type,
+                "traceback": error.traceback,
+            }
+            future.error = serialize.unpack_exception(
+                payload.tobytes() if payload else None, error, trusted=True
+            )
+            self._end(task_id, written.getvalue(), "failed")
+        else:
+            future.value = serialize.unpack_value(packed)
+            self._end(task_id, written.getvalue(), "success")
+        future.ended.set()
+
+    def _end(self, task_id: str, text: str, state: str) -> None:
+        self.records[task_id]["ended"] = time.time()
+        if text:
+            self.add(task_id, "stdout", text)
+        self.add(task_id, "state", {"state": state})
+
+    def _ended(self, task_id: str) -> bool:
+        return self.records[task_id]["state"] in ("success", "failed", "cancelled")
+
+    def _record(self, task_id: str) -> dict[str, Any]:
+        return dict(self.records[task_id])
+
+    def _cancel(self, task_ids: list[str]) -> frozenset[str]:
+        cancelled = {task_id for task_id in task_ids if not self._ended(task_id)}
+        for task_id in cancelled:
+            self.add(task_id, "state", {"state": "cancelled"})
+        return frozenset(cancelled)
+
+    def _json(self, method: str, path: str, body: Any = None, *, query: Any = None) -> Any:
+        task_id = path.split("/")[3]
+        events = list(enumerate(self.logs[task_id], start=1))[query["after"] :]
+        return {
+            "events": [(seq, {"time": e.time, "kind": e.kind, "data": e.data}) for seq, e in events],
+            "ended": self._ended(task_id),
+        }
+
+
+class LoopbackFuture:
+    """The part of `TaskFuture` that the magics use."""
+
+    def __init__(self, task_id: str, client: LoopbackClient) -> None:
+        self.task_id = task_id
+        self.refusal: FuncxLabError | None = None
+        self.ended = threading.Event()
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self._client = client
+
+    wait_accepted = TaskFuture.wait_accepted
+    _is_accepted = True
+    _acceptance = None
+
+    def done(self) -> bool:
+        return self.ended.is_set()
+
+    def result(self, timeout: float | None = None) -> Any:
+        if self._client.records[self.task_id]["state"] == "cancelled":
+            raise TaskCancelled(f"Task {self.task_id} was cancelled.")
+        if not self.ended.wait(timeout):
+            raise TimeoutError
+        if self.error is not None:
+            raise self.error
+        return self.value

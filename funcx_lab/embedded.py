@@ -97,9 +97,11 @@ def stop_service() -> Stopped:
         If another machine runs it on the same home directory.
     """
     directory = home()
+    local = directory / "endpoints" / "local"
     with locked(directory / "start.lock", wait_s=START_TIMEOUT_S):
-        service = _end_holder(directory, "service.lock", "service.json")
-        endpoint = _end_holder(directory / "endpoints" / "local", "agent.lock", "agent.json")
+        endpoint = is_held(local / "agent.lock")
+        service = _end_holder(directory, "service.lock", "service.json")  # which ends the endpoint, too
+        endpoint = _end_holder(local, "agent.lock", "agent.json") or endpoint
         leftovers = end_leftovers(directory)
         (directory / "service.json").unlink(missing_ok=True)
     return Stopped(service, endpoint, leftovers)
@@ -162,12 +164,16 @@ def _end_holder(directory: Path, lock_name: str, about_name: str) -> bool:
     if not is_held(lock):
         return False
     _check_host(directory)
-    pid = (read_json(directory / about_name) or {}).get("pid")
-    for number, patience_s in ((signal.SIGTERM, STOP_TIMEOUT_S), (signal.SIGKILL, STOP_TIMEOUT_S)):
-        if isinstance(pid, int):
-            _signal(pid, number)
-        if wait_released(lock, patience_s if isinstance(pid, int) else 1.0):
-            return True
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        told = None
+        while time.monotonic() < deadline:
+            pid = (read_json(directory / about_name) or {}).get("pid")
+            if isinstance(pid, int) and pid != told:  # whoever is just starting has not written it yet
+                _signal(pid, number)
+                told = pid
+            if wait_released(lock, 0.1):
+                return True
     raise ServiceStartError(
         f"Something holds {lock} and cannot be ended (its process id should be in {about_name})."
     )

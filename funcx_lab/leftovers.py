@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 MARK = "FUNCX_LAB_EMBEDDED"
 _GRACE_S = 3.0
 _ENDING_S = 1.0
+_POLL_S = 0.05
 _ROUNDS = 3
 
 
@@ -46,20 +48,25 @@ def end_leftovers(directory: Path, *, mark: str = MARK, grace_s: float = _GRACE_
     """
     if importlib.util.find_spec("psutil") is None:
         return 0  # psutil comes with the endpoint: without it, none ran here
-    import psutil
-
     total = 0
+    # Whoever has just been told to stop is not a left-over yet.
+    found = _wait_until_gone(directory, mark, _ENDING_S)
     for _ in range(_ROUNDS):  # one that is ended last may have started another meanwhile
-        # Whoever has just been told to stop is not a left-over yet.
-        _, found = psutil.wait_procs(find_leftovers(directory, mark), timeout=_ENDING_S)
         if not found:
             break
         total += len(found)
         _each(found, "terminate")
-        _, alive = psutil.wait_procs(found, timeout=grace_s)
-        _each(alive, "kill")
-        psutil.wait_procs(alive, timeout=grace_s)
+        _each(_wait_until_gone(directory, mark, grace_s), "kill")
+        found = _wait_until_gone(directory, mark, grace_s)
     return total
+
+
+def _wait_until_gone(directory: Path, mark: str, timeout_s: float) -> list[psutil.Process]:
+    """Return who is still there when the time is over; zombies are gone, they only wait for a parent."""
+    deadline = time.monotonic() + timeout_s
+    while (found := find_leftovers(directory, mark)) and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+    return found
 
 
 def find_leftovers(directory: Path, mark: str = MARK) -> list[psutil.Process]:

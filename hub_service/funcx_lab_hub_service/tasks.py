@@ -213,6 +213,8 @@ class Tasks:
         """Return leases that may leave ahead of the commit: only of ids that nobody has seen."""
         if self._dispatcher is None or (options is not None and options.at_most_once):
             return None
+        if any(task.object is not None for task in tasks):
+            return None  # an agent may fetch an object once the task that names it is committed
         task_ids = [task.task_id for task in tasks]
         if not self._pending.isdisjoint(task_ids) or store.known_ids(self._database.reader, task_ids):
             return None
@@ -463,7 +465,7 @@ class Tasks:
         for end in ended:
             groups.setdefault((end.owner, end.group_id), []).append(end.item)
             if self._feed.is_followed(end.item.task_id):
-                self._feed.publish_events(end.item.task_id, end.events, True)
+                self._feed.publish_events(end.item.task_id, [*end.events, _last_event(end)], True)
         for (owner, group_id), items in groups.items():
             self._feed.publish_outcomes(owner, group_id, items)
 
@@ -473,6 +475,11 @@ _TAKEN = "Another task has this id; make a new one for each call."
 
 def _refusal(task_id: str, error: FuncxLabError) -> Refusal:
     return Refusal(task_id, error.as_document())
+
+
+def _last_event(end: Ended) -> tuple[int, Event]:
+    reason = "" if end.item.error is None else end.item.error.message
+    return event_store.final_event(end.stored, end.item.times[2], TaskState(end.item.state), reason)
 
 
 def _settle(future: asyncio.Future[list[str]], value: list[str], error: BaseException | None) -> None:

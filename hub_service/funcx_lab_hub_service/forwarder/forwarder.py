@@ -14,7 +14,7 @@ import zmq
 
 from funcx_lab.config import write_private
 from funcx_lab.errors import ConfigError, MalformedMessage
-from funcx_lab.protocol.messages import Hello, Refused, TaskItem, TaskOptions, agent_codec
+from funcx_lab.protocol.messages import Hello, Refused, Stale, TaskItem, TaskOptions, agent_codec
 from funcx_lab.protocol.states import EndpointState
 from funcx_lab_hub_service.endpoints import Condition, offline_reason
 from funcx_lab_hub_service.forwarder.dispatch_state import DispatchState
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _TICK_S = 1.0
+#: An agent whose key is void has this long to hear so before its connection is cut.
+_PARTING_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,11 @@ class Forwarder:
         """What agents dial, e.g. ``tcp://127.0.0.1:40123``."""
         host = self._public_host
         return f"tcp://[{host}]:{self.port}" if ":" in host else f"tcp://{host}:{self.port}"
+
+    @property
+    def malformed(self) -> int:
+        """How many frames were refused because they are no message."""
+        return self._socket.malformed
 
     async def start(self) -> None:
         """Listen.
@@ -190,7 +197,7 @@ class Forwarder:
         self.perform(endpoint_id, self.state(endpoint_id).receive(peer, message, time.monotonic()))
 
     def _refuse(self, peer: bytes, key: str, data: memoryview) -> None:
-        """Tell an agent whose endpoint is gone, and hang up: its key is not let in again."""
+        """Tell an agent whose key is void, and hang up a little later: it is not let in again."""
         try:
             message = agent_codec.decode(data)
         except MalformedMessage:
@@ -198,12 +205,18 @@ class Forwarder:
         nonce = message.nonce if isinstance(message, Hello) else ""
         text = "This endpoint was deleted or enrolled anew; register it again."
         self._socket.send(peer, agent_codec.encode(Refused(nonce, "REVOKED", text)))
-        self._socket.cut(key)
+        self._cut_later(key)
 
     def _on_deleted(self, endpoint_id: str, key: str | None) -> None:
-        self._states.pop(endpoint_id, None)
+        state = self._states.pop(endpoint_id, None)
+        if state is not None and state.session is not None:  # it says hello again and is told why not
+            stale = Stale(state.session.number)
+            self._socket.send(state.session.peer, agent_codec.encode(stale))
         if key is not None:
-            self._socket.cut(key)
+            self._cut_later(key)
+
+    def _cut_later(self, key: str) -> None:
+        asyncio.get_running_loop().call_later(_PARTING_S, self._socket.cut, key)
 
     def _tick(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(_TICK_S, self._tick)

@@ -31,8 +31,9 @@ class Ended:
     owner: str
     group_id: str
     item: OutcomeItem
-    #: the events stored with the end, the final ``state`` last
+    #: the events stored with the end, and how many the log holds with them
     events: list[tuple[int, Event]]
+    stored: int
     #: the lease it was out under
     tag: int | None
 
@@ -131,7 +132,8 @@ class OutcomeWriter:
                 continue
             if not _is_new_loss(connection, task, execution, evidence, now):
                 continue
-            if task.losses + 1 >= LOSS_LIMIT:
+            task.losses += 1
+            if task.losses >= LOSS_LIMIT:
                 verdict.ended.append(self._end(group, task, _poisoned(evidence), now, []))
             elif task.tag == tag and task.state != QUEUED:
                 _requeue(connection, [task.key], Counter({(task.owner_key, task.state): 1}))
@@ -203,9 +205,7 @@ class OutcomeWriter:
             *(task.endpoint_id, task.owner == task.endpoint_owner),
             (task.received, started or 0.0, ended),
         )
-        reason = "" if outcome.error is None else outcome.error.message
-        last = event_log.final_event(task.events, ended, state, reason)
-        return Ended(task.owner, task.group_id, item, [*events, last], task.tag)
+        return Ended(task.owner, task.group_id, item, events, task.events, task.tag)
 
 
 class _Group:
@@ -246,7 +246,8 @@ class _Group:
 
 def _requeue(connection: sqlite3.Connection, keys: list[int], moved: Counter[tuple[int, int]]) -> None:
     connection.executemany(
-        "UPDATE tasks SET state = ?, tag = NULL, session = NULL WHERE id = ?", ((QUEUED, key) for key in keys)
+        "UPDATE tasks SET state = ?, tag = NULL, session = NULL, started = NULL WHERE id = ?",
+        ((QUEUED, key) for key in keys),
     )
     for (owner, state), n in moved.items():
         count(connection, {(owner, state): -n, (owner, QUEUED): n})

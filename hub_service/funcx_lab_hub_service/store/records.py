@@ -81,7 +81,9 @@ class TaskRecord:
     @property
     def attempts(self) -> int:
         """How many runs of it are known."""
-        return self.losses + (1 if self.started or self.state is TaskState.SUCCESS else 0)
+        poisoned = self.error is not None and self.error.code == "TASK_POISONED"
+        ran_on = self.state is TaskState.SUCCESS or (self.started is not None and not poisoned)
+        return self.losses + ran_on
 
     def as_document(self) -> dict[str, Any]:
         """Return the record as the REST routes show it."""

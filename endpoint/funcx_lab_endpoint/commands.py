@@ -220,8 +220,10 @@ def _ask_service(files: EndpointFiles) -> dict[str, Any]:
     enrolment = files.enrolment()
     if enrolment is None:
         return {"status": "unknown", "reason": "not registered"}
-    service = Service(enrolment.url, enrolment.agent_token)
-    transport = Transport(service, timeout=_ASK_TIMEOUT_S, attempts=1)
+    try:
+        transport = Transport(_user_service(enrolment), timeout=_ASK_TIMEOUT_S, attempts=1)
+    except FuncxLabError as err:
+        return {"status": "unknown", "reason": err.message, "code": err.code}
     try:
         answer = transport.json("GET", f"/v2/endpoints/{enrolment.endpoint_id}/status")
         return answer if isinstance(answer, dict) else {"status": "unknown", "reason": "no status"}
@@ -269,8 +271,12 @@ def delete(name: str, *, force: bool) -> Answer:
 def _deregister(enrolment: Enrolment) -> None:
     from funcx_lab_endpoint.registration import deregister
 
+    deregister(enrolment, _user_service(enrolment))
+
+
+def _user_service(enrolment: Enrolment) -> Service:
+    """Return the endpoint's hub service with the user's own token; nothing is started for it."""
     running = embedded.running_service()
     if running is not None and running.url == enrolment.url:
-        deregister(enrolment, running)
-    else:
-        deregister(enrolment, find_service(enrolment.url))
+        return Service(running.url, running.token)
+    return find_service(enrolment.url)

@@ -121,7 +121,7 @@ class ObjectStore:
         return Fetched(order.task_id, order.tag, path) if path else None
 
     def _bring(self, reference: ObjectRef) -> Path:
-        if len(reference.sha256) != 64 or not set(reference.sha256) <= set("0123456789abcdef"):
+        if not _is_digest(reference.sha256):
             raise ObjectNotFound(f"{reference.sha256[:80]!r} cannot be the name of an object.")
         path = self._directory / reference.sha256
         with self._locks[
@@ -164,10 +164,8 @@ class ObjectStore:
         """Delete the least recently used objects above the limit that no task waits for."""
         with self._guard:
             wanted = set(dict(self._wanted).values())
-            files = [
-                (path.stat().st_mtime, path.stat().st_size, path)
-                for path in self._directory.glob("[0-9a-f]*")
-            ]
+            paths = [path for path in self._directory.iterdir() if _is_digest(path.name)]
+            files = [(path.stat().st_mtime, path.stat().st_size, path) for path in paths]
             total = sum(size for _, size, _ in files)
             for _, size, path in sorted(files):
                 if total <= self._limit:
@@ -222,6 +220,10 @@ class ObjectStore:
             self._stopping.wait(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
         return None
+
+
+def _is_digest(name: str) -> bool:
+    return len(name) == 64 and set(name) <= set("0123456789abcdef")
 
 
 class _Blocks:

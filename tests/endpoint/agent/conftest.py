@@ -231,7 +231,7 @@ def forwarder(hub: StandInHub) -> StandInForwarder:
     return hub.forwarder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def eventually() -> Callable[..., Any]:
     return wait_for
 

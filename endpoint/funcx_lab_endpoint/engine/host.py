@@ -173,21 +173,26 @@ class Host:
     def stop(self, timeout: float) -> None:
         """End sessions, engine and every process of it."""
         deadline = time.monotonic() + timeout
-        for sid in self._sessions.sids:
-            self._sessions.retire(sid)
-        self._flush(time.monotonic())
-        while (
-            self._channel is not None and self._sessions.sids and time.monotonic() < deadline - 0.75 * timeout
-        ):
-            for peer, items in self._channel.receive(time.monotonic()):
-                self._take(peer, items, time.monotonic())
-            self._channel.sockets[0].poll(20)
+        self._say_goodbye(min(1.0, timeout / 4))
         self._supervisor.stop(max(1.0, deadline - time.monotonic()))
         if self._channel is not None:
             self._channel.close()
+            self._channel = None
         self._readiness.close()
 
     # --- what happens -------------------------------------------------------------------------------
+
+    def _say_goodbye(self, timeout: float) -> None:
+        """Let idle sessions end by themselves; busy ones get no more than the time that takes."""
+        deadline = time.monotonic() + timeout
+        idle = set(self._sessions.idle(deadline))
+        for sid in self._sessions.sids:
+            self._sessions.retire(sid)
+        self._flush(time.monotonic())
+        while self._channel is not None and idle & set(self._sessions.sids) and time.monotonic() < deadline:
+            for peer, items in self._channel.receive(time.monotonic()):
+                self._take(peer, items, time.monotonic())
+            self._channel.sockets[0].poll(20)
 
     def _hear(self, event: dict[str, Any], now: float) -> None:
         kind = event["event"]

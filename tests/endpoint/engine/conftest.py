@@ -1,11 +1,9 @@
 """A driver that stands in for the agent: one thread, one poller, around an engine host."""
 
 import itertools
-import os
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 import zmq
 
@@ -129,17 +127,6 @@ class Driver:
         self.host.stop(10.0)
 
 
-def is_alive(pid):
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def descendants():
-    return [process for process in psutil.Process(os.getpid()).children(recursive=True) if is_alive(process.pid)]
-
-
 @pytest.fixture
 def make_driver(tmp_path):
     drivers = []
@@ -160,3 +147,17 @@ def shared(tmp_path_factory):
     driver = Driver(tmp_path_factory.mktemp("shared"), PROCESSES.format(workers=1))
     yield driver
     driver.stop()
+
+
+@pytest.fixture(scope="module")
+def make_module_driver(tmp_path_factory):
+    """Like `make_driver`, for drivers that all tests of a file share."""
+    drivers = []
+
+    def make(config, *, workers):
+        drivers.append(Driver(tmp_path_factory.mktemp("shared"), config.format(workers=workers)))
+        return drivers[-1]
+
+    yield make
+    for driver in drivers:
+        driver.stop()

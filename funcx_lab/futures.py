@@ -190,9 +190,9 @@ class TaskFuture(concurrent.futures.Future[T], Generic[T]):
 
     def ended_by_cancel(self) -> None:
         """Hear that the task is cancelled."""
-        if super().cancel():
-            self._seen = TaskState.CANCELLED.value
-            with contextlib.suppress(concurrent.futures.InvalidStateError, RuntimeError):
+        with self._opening:
+            if not self.done() and super().cancel():
+                self._seen = TaskState.CANCELLED.value
                 self.set_running_or_notify_cancel()
         self.accepted()
 

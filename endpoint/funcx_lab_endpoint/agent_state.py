@@ -14,14 +14,12 @@ from typing import Any
 
 import msgspec
 
-from funcx_lab.protocol import PROTOCOL_VERSION
 from funcx_lab.protocol.messages import (
     Cancel,
     ErrorInfo,
     EventsAck,
     ForwarderMessage,
     Heartbeat,
-    Hello,
     Inventory,
     ObjectRef,
     Outcome,
@@ -61,11 +59,10 @@ from funcx_lab_endpoint.instructions import (
     Upload,
     Uploaded,
 )
+from funcx_lab_endpoint.link_session import LinkSession
 from funcx_lab_endpoint.outbox import Outbox
 
 HEARTBEAT_S = 5.0
-#: A session that is not granted and compared within this time is given up for a new connection.
-HANDSHAKE_S = 20.0
 #: How long a task that the hub service does not know is kept.
 ORPHAN_GRACE_S = 600.0
 SWEEP_S = 5.0
@@ -89,15 +86,12 @@ class AgentState:
     def __init__(
         self, *, instance: str, holdings: Holdings, new_nonce: Callable[[], str], takeover: bool = False
     ) -> None:
-        self.session: int | None = None
-        self.ready = False
         self.draining = False
         self._instance = instance
         self._holdings = holdings
-        self._new_nonce = new_nonce
-        self._takeover = takeover
-        self._nonce: str | None = None
-        self._deadline: float | None = None
+        self._link = LinkSession(
+            instance=instance, spool=holdings.spool, new_nonce=new_nonce, takeover=takeover
+        )
         self._next_beat = 0.0
         self._next_sweep = 0.0
         self._seen: set[tuple[str, int]] = set()
@@ -109,20 +103,19 @@ class AgentState:
 
     # --- the connection -----------------------------------------------------------------------------
 
+    @property
+    def session(self) -> int | None:
+        """The session that is granted, None while there is none."""
+        return self._link.number
+
     def link_up(self, now: float) -> None:
         """Ask for a session on a fresh connection."""
-        self._end_session()
-        self._nonce = self._new_nonce()
-        self._deadline = now + HANDSHAKE_S
-        hello = Hello(
-            PROTOCOL_VERSION, self._nonce, self._instance, self._holdings.spool, takeover=self._takeover
-        )
-        self._do(Send(hello))
+        self._seen.clear()
+        self._do(Send(self._link.hello(now)))
 
     def link_down(self) -> None:
         """Take note that the connection is gone."""
-        self._end_session()
-        self._nonce = self._deadline = None
+        self._link.end()
 
     def receive(self, message: ForwarderMessage, now: float) -> None:
         """Take a message of the forwarder."""
@@ -137,11 +130,11 @@ class AgentState:
                 self._verdict_drop(message.tasks)
             case UnknownTasks() if message.session == self.session:
                 self._verdict_unknown(message.tasks, now)
-            case Reconciled() if message.session == self.session and not self.ready:
+            case Reconciled() if message.session == self.session and not self._link.ready:
                 self._reconciled(message, now)
-            case Welcome() if self.session is None and message.nonce == self._nonce:
+            case Welcome() if self._link.answers(message.nonce):
                 self._welcome(message, now)
-            case Refused() if self.session is None and message.nonce == self._nonce:
+            case Refused() if self._link.answers(message.nonce):
                 self._do(Refusal(message.code, message.message))
             case Stale() if message.session == self.session:
                 self.link_up(now)
@@ -149,15 +142,13 @@ class AgentState:
                 pass  # of another session or connection attempt: void
 
     def _welcome(self, message: Welcome, now: float) -> None:
-        self.session = message.session
-        self._takeover = False
+        self._link.grant(message.session)
         self._next_beat = now
         self._do(Send(Inventory(message.session, self._holdings.inventory())))
         self._outbox.send_all_again()
 
     def _reconciled(self, message: Reconciled, now: float) -> None:
-        self.ready = True
-        self._deadline = None
+        self._link.compared()
         orphans = [holding for holding in self._holdings if holding.orphan_since is not None]
         for holding in orphans:
             holding.orphan_since = None
@@ -166,11 +157,6 @@ class AgentState:
         for holding in orphans:
             if holding.orphan_since is None and self._holdings.get(holding.task_id) is holding:
                 self._outbox.tell_again(holding)
-
-    def _end_session(self) -> None:
-        self.session = None
-        self.ready = False
-        self._seen.clear()
 
     # --- tasks --------------------------------------------------------------------------------------
 
@@ -328,12 +314,11 @@ class AgentState:
 
     def tick(self, now: float) -> None:
         """Do what is due at ``now`` (monotonic seconds)."""
-        if self._deadline is not None and now >= self._deadline:
-            self._deadline = None
+        if self._link.is_overdue(now):
             self._do(Reconnect("the hub service did not grant a session in time"))
         if self.session is not None:
             self._outbox.resend_due(now)
-        if now >= self._next_sweep and (self.session is None or self.ready):
+        if now >= self._next_sweep and (self.session is None or self._link.ready):
             self._next_sweep = now + SWEEP_S
             self._drop_old_orphans(now)
 
@@ -347,8 +332,8 @@ class AgentState:
     def next_deadline(self, now: float) -> float:
         """Return the monotonic time at which `tick` or `beat` wants to be called at the latest."""
         due = [now + HEARTBEAT_S]
-        if self._deadline is not None:
-            due.append(self._deadline)
+        if self._link.deadline is not None:
+            due.append(self._link.deadline)
         if self.session is not None:
             due.append(self._next_beat)
         return min(due)

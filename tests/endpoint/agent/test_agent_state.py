@@ -36,7 +36,7 @@ from funcx_lab.protocol.messages import (
     UnknownTasks,
     Welcome,
 )
-from funcx_lab_endpoint.agent_state import HANDSHAKE_S, HEARTBEAT_S, ORPHAN_GRACE_S, AgentState
+from funcx_lab_endpoint.agent_state import HEARTBEAT_S, ORPHAN_GRACE_S, AgentState
 from funcx_lab_endpoint.engine.contract import CallDone, CallLost, CallOutput, CallStarted
 from funcx_lab_endpoint.holdings import Holdings
 from funcx_lab_endpoint.instructions import (
@@ -53,6 +53,7 @@ from funcx_lab_endpoint.instructions import (
     Upload,
     Uploaded,
 )
+from funcx_lab_endpoint.link_session import HANDSHAKE_S
 from funcx_lab_endpoint.outbox import RESEND_S
 
 BODY = b"def f(): pass"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from funcx_lab.errors import TaskNotFound, UsageError
+from funcx_lab.errors import FuncxLabError, TaskNotFound, UsageError
 from funcx_lab.protocol.states import TaskState
 
 if TYPE_CHECKING:
@@ -89,10 +90,15 @@ def run(options: argparse.Namespace) -> int:
     try:
         for _seq, event in client.follow(task_id):
             print_event(event.kind, event.data)
-        result = client.get_result(task_id, timeout=options.timeout)
+        result = client.get_result(task_id, timeout=options.timeout or math.inf)
     except KeyboardInterrupt:
         client.cancel(task_id)
         raise
+    except FuncxLabError:
+        raise
+    except Exception as err:  # what the function raised; its cause is the traceback there
+        print(err.__cause__ or f"{type(err).__name__}: {err}", file=sys.stderr)
+        return 1
     if result is not None:
         print(_text(result))
     return 0

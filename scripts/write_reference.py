@@ -16,10 +16,11 @@ import yaml
 
 import funcx_lab.cli
 import funcx_lab_endpoint.cli
-import funcx_lab_hub_service
+import funcx_lab_hub_service.cli
 from funcx_lab.errors import FuncxLabError, error_classes
 from funcx_lab_endpoint.config import Config
 from funcx_lab_hub_service.config import ServiceConfig
+from funcx_lab_magics import arguments
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
 OPENAPI = Path(funcx_lab_hub_service.__file__).parent / "openapi.yaml"
@@ -56,7 +57,7 @@ def main() -> int:
 
 
 def errors_page() -> Iterator[str]:
-    """Every error class: number, code, what it means."""
+    """Yield every error class: number, code, what it means."""
     yield "# Errors\n"
     yield "Every error is a subclass of `funcx_lab.errors.FuncxLabError`. The code is what travels: an error"
     yield "that the hub service answers with becomes the same class in your notebook.\n"
@@ -76,20 +77,36 @@ def _first_paragraph(cls: type) -> str:
 
 
 def commands_page() -> Iterator[str]:
-    """Every command and option of the two programs."""
+    """Yield every command and option of the programs."""
     yield "# Commands\n"
-    for parser in (funcx_lab.cli.build_parser(), funcx_lab_endpoint.cli._parser()):
-        yield f"## {parser.prog}\n\n{parser.description}\n"
-        yield from _options(parser)
-        for name, child in _children(parser):
-            yield f"### {parser.prog} {name}\n\n{_sentence(child.description)}\n"
-            yield from _options(child)
+    for parser in (
+        funcx_lab.cli.build_parser(),
+        funcx_lab_endpoint.cli._parser(),
+        funcx_lab_hub_service.cli._parser(),
+    ):
+        yield from _command(parser, "##")
 
 
-def _children(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+def magics_page() -> Iterator[str]:
+    """Yield the grammar of the magics."""
+    yield "# Magics\n"
+    yield "`%load_ext funcx_lab` loads them. `%%funcx --help` and `%funcx SUBCOMMAND --help` say the same.\n"
+    yield from _command(arguments.cell_parser(), "##")
+    for name in arguments.SUBCOMMANDS:
+        yield from _command(arguments.subcommand_parser(name), "##")
+
+
+def _command(parser: argparse.ArgumentParser, heading: str) -> Iterator[str]:
+    yield f"{heading} {parser.prog}\n\n{_sentence(parser.description)}\n"
+    yield from _options(parser)
+    for child in _children(parser):
+        yield from _command(child, "###")
+
+
+def _children(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
-            yield from action.choices.items()
+            yield from action.choices.values()
 
 
 def _options(parser: argparse.ArgumentParser) -> Iterator[str]:
@@ -110,12 +127,13 @@ def _options(parser: argparse.ArgumentParser) -> Iterator[str]:
 
 
 def _sentence(text: str | None) -> str:
-    text = (text or "").strip()
+    text = (text or "").strip().replace("%%", "%")
+    text = text[:1].upper() + text[1:]
     return text if text.endswith(".") else f"{text}."
 
 
 def routes_page() -> Iterator[str]:
-    """Every REST route."""
+    """Yield every REST route."""
     document: dict[str, Any] = yaml.safe_load(OPENAPI.read_text())
     yield "# REST routes\n"
     yield "The whole description, with bodies and answers, is"
@@ -129,7 +147,7 @@ def routes_page() -> Iterator[str]:
 
 
 def settings_page() -> Iterator[str]:
-    """Every environment variable and every field of the two config classes."""
+    """Yield every environment variable and every field of the two config classes."""
     yield "# Settings\n"
     yield "## Environment variables\n"
     for name, text in ENVIRONMENT.items():
@@ -171,6 +189,7 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 PAGES: dict[str, Callable[[], Iterator[str]]] = {
     "errors.md": errors_page,
     "cli.md": commands_page,
+    "magics.md": magics_page,
     "rest.md": routes_page,
     "settings.md": settings_page,
 }

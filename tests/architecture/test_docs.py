@@ -17,8 +17,14 @@ PROSE = [
     *(ROOT / "docs").rglob("*.md"),
 ]
 VARIABLE = re.compile(r"\bFUNCX_LAB_[A-Z_]*[A-Z]\b")
-# Not settings: one marks our own processes, one is read by the type checker's config.
-INTERNAL = {"FUNCX_LAB_EMBEDDED", "FUNCX_LAB_ERROR"}
+# Not settings: marks of our own processes, an error code, the front of a longer name.
+INTERNAL = {
+    "FUNCX_LAB_EMBEDDED",
+    "FUNCX_LAB_ENDPOINT",
+    "FUNCX_LAB_ENGINE",
+    "FUNCX_LAB_ERROR",
+    "FUNCX_LAB_JUPYTERHUB",
+}
 
 
 def test_the_generated_pages_are_up_to_date() -> None:

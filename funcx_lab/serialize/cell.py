@@ -14,6 +14,7 @@ import os
 import sys
 import tokenize
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import StringIO
 from types import CodeType, FunctionType, ModuleType
@@ -61,6 +62,8 @@ class CellResult:
         Name to the reason why it does not come back.
     limit : int or None
         Bytes that each name may have.
+    main : module or None
+        What was ``__main__`` while the cell ran; stays at the worker.
     """
 
     value_present: bool = False
@@ -69,6 +72,19 @@ class CellResult:
     names: dict[str, Any] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     limit: int | None = None
+    main: ModuleType | None = None
+
+
+@contextmanager
+def as_main(module: ModuleType | None) -> Iterator[None]:
+    """Let ``module`` be ``__main__``: a cell's classes are found by name while it runs and is packed."""
+    before = sys.modules["__main__"]
+    if module is not None:
+        sys.modules["__main__"] = module
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = before
 
 
 def pack(
@@ -160,15 +176,10 @@ class CellFunction:
         source.register_text(self.filename, self._padded)
         space = _space_of(inputs.values()) or rebuild.make_space("__main__")
         space.update(inputs)
-        before = sys.modules["__main__"]
-        # The cell's classes and functions can be pickled by name while it runs, as in a notebook.
-        sys.modules["__main__"] = space[rebuild.MODULE]
-        try:
+        with as_main(space[rebuild.MODULE]):
             for statement in self.cell.imports:
                 exec(compile(statement, "<funcx imports>", "exec", dont_inherit=True), space)  # noqa: S102  # the user's own
             value = self._run(space)
-        finally:
-            sys.modules["__main__"] = before
         return self._result(value, space)
 
     def _run(self, space: dict[str, Any]) -> Any:
@@ -190,7 +201,8 @@ class CellFunction:
         return asyncio.run(run())
 
     def _result(self, value: Any, space: dict[str, Any]) -> CellResult:
-        result = CellResult(limit=AUTO_LIMIT if self.cell.outputs is None else None)
+        limit = AUTO_LIMIT if self.cell.outputs is None else None
+        result = CellResult(limit=limit, main=space[rebuild.MODULE])
         if self._last is not None and value is not None:
             result.value_present, result.value = True, value
             result.display = display.mimebundle(value)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import builtins
 import io
 import os
 import sys
+import uuid
+from collections.abc import Callable, Mapping
 from typing import Any
 
 _METHODS = {
@@ -44,6 +47,62 @@ def mimebundle(value: Any) -> dict[str, Any]:
         if shown is not None and mime not in bundle:
             bundle[mime] = shown[0] if isinstance(shown, tuple) else shown
     return {mime: _as_text(shown) for mime, shown in bundle.items()}
+
+
+class DisplayHandle:
+    """What ``display(..., display_id=True)`` returns: shows something else in the same place.
+
+    Parameters
+    ----------
+    display_id : str
+        Names the place.
+    show : callable
+        The ``display`` function it came from.
+    """
+
+    def __init__(self, display_id: str, show: Callable[..., Any]) -> None:
+        self.display_id = display_id
+        self._show = show
+
+    def display(self, value: Any, **options: Any) -> None:
+        """Show ``value`` in a new place under the same id."""
+        self._show(value, display_id=self.display_id, **options)
+
+    def update(self, value: Any, **options: Any) -> None:
+        """Show ``value`` in place of what was shown."""
+        self._show(value, display_id=self.display_id, update=True, **options)
+
+
+def install_display(publish: Callable[[str, dict[str, Any]], None]) -> None:
+    """Give the user's code the ``display`` that notebooks have.
+
+    Parameters
+    ----------
+    publish : callable
+        Takes kind and data of an event: ``display``, ``update_display`` or ``clear``.
+    """
+
+    def display(
+        *values: Any,
+        display_id: str | bool | None = None,
+        update: bool = False,
+        raw: bool = False,
+        clear: bool = False,
+        metadata: Mapping[str, Any] | None = None,
+        **_: Any,
+    ) -> DisplayHandle | None:
+        """Show values as a notebook would."""
+        if clear:
+            publish("clear", {"wait": True})
+        name = uuid.uuid4().hex if display_id is True else display_id or None
+        transient = {} if name is None else {"display_id": name}
+        for value in values:
+            bundle = dict(value) if raw else mimebundle(value)
+            data = {"data": bundle, "metadata": dict(metadata or {}), "transient": transient}
+            publish("update_display" if update else "display", data)
+        return DisplayHandle(name, display) if name is not None and not update else None
+
+    builtins.display = display  # type: ignore[attr-defined]  # IPython puts it there, too
 
 
 def _as_text(shown: Any) -> Any:

@@ -14,6 +14,7 @@ from funcx_lab.errors import FuncxLabError, HashMismatch
 from funcx_lab.protocol.messages import ErrorInfo, FunctionBody
 from funcx_lab.protocol.payload import INLINE_LIMIT, Payload, is_payload, read_header
 from funcx_lab.serialize import globus
+from funcx_lab.serialize.display import install_display
 from funcx_lab_endpoint.worker.messages import Run
 from funcx_lab_endpoint.worker.surroundings import Interrupter
 
@@ -64,6 +65,7 @@ class Caller:
         self._sid, self._objects, self._result_limit = sid, objects, result_limit
         self._interrupter = interrupter
         self._add_event = add_event
+        install_display(add_event)
         self._functions: dict[str, _Function] = {}
 
     def perform(self, run: Run, body: FunctionBody | None) -> Ended:

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between looks at silence, demand and idleness.
 TICK_S = 0.5
+#: New calls are looked at together for more demand after this many seconds.
+DEMAND_S = 0.05
 #: Seconds that the last frames of a dead worker may take to arrive.
 DYING_S = 0.3
 #: A session that its engine gave up is lost after this silence, any session after the longer one.
@@ -98,8 +100,9 @@ class Host:
         self._sessions.submit(calls)
         now = time.monotonic()
         self._flush(now)
-        if self._sessions.queued:
+        if not self._sessions.serving:
             self._meet_demand(now)
+        self._next_tick = min(self._next_tick, now + DEMAND_S)
 
     def cancel(self, task_id: str) -> bool:
         """Stop a call."""

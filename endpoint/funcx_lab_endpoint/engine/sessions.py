@@ -22,6 +22,9 @@ from funcx_lab_endpoint.engine.contract import Call, CallDone, CallLost, CallOut
 from funcx_lab_endpoint.engine.demand import AHEAD_BYTES, AHEAD_CALLS, AHEAD_S, RunTimes, sessions_wanted
 from funcx_lab_endpoint.worker import messages as m
 
+#: Ends that say nothing about how long a function runs.
+_STOPPED = ("TASK_CANCELLED", "WALLTIME_REACHED")
+
 
 @dataclass(slots=True, eq=False)
 class _Job:
@@ -184,11 +187,14 @@ class Sessions:
 
     def wanted(self, limit: int) -> int:
         """Return how many sessions the calls in hand are worth, at most ``limit``."""
-        load: dict[str, int] = {function_id: len(line) for function_id, line in self._lines.items() if line}
+        load = {function_id: len(line) for function_id, line in self._lines.items()}
+        long = 0
         for session in self._sessions.values():
+            long += bool(session.alone_seq)
             for job in session.jobs.values():
-                load[job.call.function_id] = load.get(job.call.function_id, 0) + 1
-        return sessions_wanted(self.times, load.items(), limit)
+                if job.seq != session.alone_seq:
+                    load[job.call.function_id] = load.get(job.call.function_id, 0) + 1
+        return min(limit, long + sessions_wanted(self.times, load.items(), limit))
 
     def idle(self, before: float) -> list[str]:
         """Return the sessions that have been without a call since ``before``, longest first."""
@@ -297,7 +303,8 @@ class Sessions:
         if job is None:
             return
         call = job.call
-        self.times.learn(call.function_id, done.seconds)
+        if done.error is None or done.error.code not in _STOPPED:
+            self.times.learn(call.function_id, done.seconds)
         del self._jobs[call.task_id]
         outcome = Outcome(
             done.ok, done.payload, None, done.error, done.started, done.ended, dict(session.worker)

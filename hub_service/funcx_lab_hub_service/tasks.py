@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
-import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING
 
 from funcx_lab.errors import (
     Conflict,
@@ -20,63 +19,32 @@ from funcx_lab.errors import (
     PayloadTooLarge,
     TaskNotFound,
 )
-from funcx_lab.protocol.messages import Event, EventBatch, ResultItem, TaskItem, TaskOptions
-from funcx_lab.protocol.states import EndpointState, TaskState
+from funcx_lab.protocol.messages import Event, TaskOptions
+from funcx_lab.protocol.states import TaskState
 from funcx_lab.protocol.stream import NewTask, OutcomeItem, Refusal
 from funcx_lab_hub_service.access import may_create
+from funcx_lab_hub_service.dispatching import Dispatcher, Offer
+from funcx_lab_hub_service.facts import Facts, visible_state
 from funcx_lab_hub_service.store import events as event_store
 from funcx_lab_hub_service.store import objects as object_store
 from funcx_lab_hub_service.store import results as result_store
 from funcx_lab_hub_service.store import tasks as store
 from funcx_lab_hub_service.store.database import BOOT_SHIFT
-from funcx_lab_hub_service.store.outcomes import Ended, OutcomeWriter, Reconciliation, Verdict
-from funcx_lab_hub_service.store.records import CODES, EndpointRecord, TaskRecord
+from funcx_lab_hub_service.store.outcomes import Ended, OutcomeWriter
+from funcx_lab_hub_service.store.records import CODES, TaskRecord
 
 if TYPE_CHECKING:
     from funcx_lab_hub_service.auth.principals import Principal
-    from funcx_lab_hub_service.endpoints import Condition, Endpoints
+    from funcx_lab_hub_service.endpoints import Endpoints
     from funcx_lab_hub_service.feed import Feed
     from funcx_lab_hub_service.functions import Functions
     from funcx_lab_hub_service.store.database import Database
 
 #: Arguments inside a submit may have this many bytes; larger ones come as objects.
 INLINE_LIMIT = 10 * 1024 * 1024
-#: Events that were committed, by task.
-News: TypeAlias = list[tuple[str, list[tuple[int, Event]]]]
+#: So many pages of the store are looked through for tasks of a state that only their endpoint tells.
+_PAGES = 20
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-
-
-class Offer(Protocol):
-    """Leases for the first tasks of a submit, to be sent once their insert is in the writer's queue."""
-
-    @property
-    def session(self) -> int:
-        """The session that they belong to."""
-
-    @property
-    def tags(self) -> Sequence[int]:
-        """One a task, in the tasks' order."""
-
-    def send(self) -> None:
-        """Send the tasks to their endpoint."""
-
-
-class Dispatcher(Protocol):
-    """What the rules ask of the forwarder."""
-
-    def offer(
-        self, endpoint_id: str, function_id: str, tasks: Sequence[NewTask], options: TaskOptions | None
-    ) -> Offer | None:
-        """Return leases for as many of the tasks as may leave before their commit; None for none."""
-
-    def queued(self, endpoint_id: str) -> None:
-        """Tasks for this endpoint are in the writer's queue, to be leased from the store."""
-
-    def withdraw(self, endpoint_id: str, task_ids: Iterable[str]) -> None:
-        """Forget these offered leases: their insert failed."""
-
-    def cancelled(self, endpoint_id: str, leases: Sequence[tuple[str, int | None]]) -> None:
-        """Tell the endpoint that these tasks have ended: it may stop them."""
 
 
 class Tasks:
@@ -100,11 +68,11 @@ class Tasks:
         self._dispatcher: Dispatcher | None = None
         #: ids whose first insert is in the writer's queue
         self._pending: set[str] = set()
-        #: the condition of each endpoint that was logged last
-        self._noted: dict[str, tuple[object, ...]] = {}
         numbers = itertools.count((database.boot << BOOT_SHIFT) + 1)
         self._writer = store.TaskWriter(store.next_key(database.reader))
-        self.outcomes = OutcomeWriter(numbers.__next__)
+        self._outcomes = OutcomeWriter(numbers.__next__)
+        #: what endpoints report goes here
+        self.facts = Facts(database, self._outcomes, feed)
 
     def attach(self, dispatcher: Dispatcher) -> None:
         """Hand tasks to ``dispatcher`` from now on."""
@@ -230,12 +198,12 @@ class Tasks:
         def done(value: tuple[list[str], list[Ended]], error: BaseException | None) -> None:
             if error is None:
                 self._stop(value[1])
-                self._publish(value[1])
+                self.facts.publish(value[1])
             if not answer.cancelled():
                 _settle(answer, value and value[0], error)
 
         self._database.submit(
-            lambda connection: self.outcomes.cancel(connection, principal.user, task_ids, time.time()), done
+            lambda connection: self._outcomes.cancel(connection, principal.user, task_ids, time.time()), done
         )
         return await answer
 
@@ -279,17 +247,24 @@ class Tasks:
         if task_ids is not None:
             found = store.select_by_ids(self._database.reader, principal.user, task_ids)
             return [self._refined(record) for record in found]
-        codes = None if states is None else _codes(states)
-        found = store.select(
-            self._database.reader,
-            principal.user,
-            group_id=group_id,
-            endpoint_id=endpoint_id,
-            states=codes,
-            limit=limit,
-            before=before,
-        )
-        return [self._refined(record) for record in found]
+        wanted = None if states is None else set(states)
+        page: list[TaskRecord] = []
+        for _ in range(_PAGES):
+            found = store.select(
+                self._database.reader,
+                principal.user,
+                group_id=group_id,
+                endpoint_id=endpoint_id,
+                states=None if wanted is None else _codes(wanted),
+                limit=limit - len(page),
+                before=before,
+            )
+            shown = (self._refined(record) for record in found)
+            page += [record for record in shown if wanted is None or record.state in wanted]
+            if len(page) >= limit or len(found) == 0:
+                break
+            before = found[-1].key
+        return page
 
     def counts(self, principal: Principal) -> dict[TaskState, int]:
         """Return how many of the principal's tasks are in each state."""
@@ -345,141 +320,12 @@ class Tasks:
         state, reason = visible_state(record.state, self._endpoints.condition(record.endpoint_id))
         return replace(record, state=state, reason=reason)
 
-    # --- for the forwarder --------------------------------------------------------------------------
-
-    def store_results(
-        self,
-        endpoint: EndpointRecord,
-        results: Sequence[ResultItem],
-        done: Callable[[Verdict | None], None],
-    ) -> None:
-        """Judge results at their turn; ``done`` gets the verdict after the commit, None if that failed."""
-        self._judge(
-            lambda connection: self.outcomes.store_results(connection, endpoint, results, time.time()), done
-        )
-
-    def store_losses(
-        self,
-        endpoint: EndpointRecord,
-        losses: Sequence[tuple[str, int, str, str]],
-        done: Callable[[Verdict | None], None],
-    ) -> None:
-        """Count runs that died with their worker; ``done`` as for `store_results`."""
-        self._judge(
-            lambda connection: self.outcomes.store_losses(connection, endpoint, losses, time.time()), done
-        )
-
-    def _judge(
-        self, operation: Callable[[sqlite3.Connection], Verdict], done: Callable[[Verdict | None], None]
-    ) -> None:
-        def committed(verdict: Verdict | None, error: BaseException | None) -> None:
-            if verdict is not None and error is None:
-                self._publish(verdict.ended)
-            done(verdict)
-
-        self._database.submit(operation, committed)
-
-    def reconcile(
-        self,
-        endpoint: EndpointRecord,
-        session: int,
-        spool: str,
-        inventory: dict[str, int],
-        done: Callable[[Reconciliation | None], None],
-    ) -> None:
-        """Compare an inventory with the leases, at its turn; ``done`` as for `store_results`."""
-
-        def committed(result: Reconciliation | None, error: BaseException | None) -> None:
-            if result is not None and error is None:
-                self._publish(result.ended)
-            done(result)
-
-        self._database.submit(
-            lambda connection: self.outcomes.reconcile(
-                connection, endpoint, session, spool, inventory, time.time()
-            ),
-            committed,
-        )
-
-    def lease_queued(
-        self,
-        endpoint: EndpointRecord,
-        session: int,
-        tags: Sequence[int],
-        size_limit: int,
-        done: Callable[[tuple[list[TaskItem], bool] | None], None],
-    ) -> None:
-        """Lease the endpoint's oldest queued tasks; ``done`` gets items and whether none is left, or None."""
-        self._database.submit(
-            lambda connection: store.lease_queued(connection, endpoint.key, session, tags, size_limit),
-            lambda found, error: done(found),
-        )
-
-    def store_started(
-        self, endpoint: EndpointRecord, tasks: Sequence[tuple[str, int, str, float, dict[str, Any]]]
-    ) -> None:
-        """Store that tasks run; it is for people only, so nobody waits for it."""
-        self._log(lambda connection: event_store.store_started(connection, endpoint.key, tasks))
-
-    def store_events(
-        self,
-        endpoint: EndpointRecord,
-        batches: Sequence[EventBatch],
-        done: Callable[[list[tuple[str, str, int]]], None],
-    ) -> None:
-        """Store events; ``done`` gets what to acknowledge, nothing if they were not stored."""
-
-        def committed(stored: tuple[list[tuple[str, str, int]], News] | None, error: object) -> None:
-            if stored is not None:
-                self._tell(stored[1])
-                done(stored[0])
-
-        self._database.submit(
-            lambda connection: event_store.store_batches(connection, endpoint.key, batches), committed
-        )
-
-    def note_condition(self, endpoint_id: str, condition: Condition) -> None:
-        """Log why tasks wait, for those that somebody follows."""
-        noted = (condition.state, condition.reason, condition.waiting_reason)
-        if self._noted.get(endpoint_id) == noted:
-            return
-        self._noted[endpoint_id] = noted
-        followed = self._feed.followed()
-        if followed:
-            now = time.time()
-            self._log(
-                lambda connection: event_store.store_waits(
-                    connection, endpoint_id, followed, lambda state: visible_state(state, condition), now
-                )
-            )
-
-    def _log(self, operation: Callable[[sqlite3.Connection], News]) -> None:
-        self._database.submit(operation, lambda news, error: self._tell(news or []))
-
-    def _tell(self, news: News) -> None:
-        for task_id, events in news:
-            self._feed.publish_events(task_id, events, False)
-
-    def _publish(self, ended: list[Ended]) -> None:
-        groups: dict[tuple[str, str], list[OutcomeItem]] = {}
-        for end in ended:
-            groups.setdefault((end.owner, end.group_id), []).append(end.item)
-            if self._feed.is_followed(end.item.task_id):
-                self._feed.publish_events(end.item.task_id, [*end.events, _last_event(end)], True)
-        for (owner, group_id), items in groups.items():
-            self._feed.publish_outcomes(owner, group_id, items)
-
 
 _TAKEN = "Another task has this id; make a new one for each call."
 
 
 def _refusal(task_id: str, error: FuncxLabError) -> Refusal:
     return Refusal(task_id, error.as_document())
-
-
-def _last_event(end: Ended) -> tuple[int, Event]:
-    reason = "" if end.item.error is None else end.item.error.message
-    return event_store.final_event(end.stored, end.item.times[2], TaskState(end.item.state), reason)
 
 
 def _settle(future: asyncio.Future[list[str]], value: list[str], error: BaseException | None) -> None:
@@ -489,22 +335,7 @@ def _settle(future: asyncio.Future[list[str]], value: list[str], error: BaseExce
         future.set_exception(error)
 
 
-def _codes(states: Iterable[TaskState]) -> list[int]:
+def _codes(wanted: set[TaskState]) -> list[int]:
     """Return the stored states behind visible ones; all that wait are told apart by `visible_state` only."""
-    wanted = set(states)
     waiting = {state for state in TaskState if CODES[state] < CODES[TaskState.RUNNING]}
     return [CODES[state] for state in (wanted | waiting if wanted & waiting else wanted)]
-
-
-def visible_state(state: TaskState, condition: Condition) -> tuple[TaskState, str]:
-    """Return the state that people see for a stored live state, and why it waits."""
-    away = condition.state is not EndpointState.ONLINE
-    if state is TaskState.RUNNING:
-        return state, condition.reason if away else ""
-    if away:
-        return TaskState.WAITING_FOR_EP, condition.reason
-    if state is TaskState.WAITING_FOR_EP:
-        return state, "in line for the endpoint"
-    if condition.waiting_reason:
-        return TaskState.WAITING_FOR_NODES, condition.waiting_reason
-    return TaskState.WAITING_FOR_LAUNCH, ""

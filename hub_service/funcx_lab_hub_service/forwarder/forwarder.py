@@ -248,7 +248,7 @@ class Forwarder:
             case StoreEvents():
                 self._store_events(endpoint, do)
             case StoreStarted():
-                self._tasks.store_started(endpoint, do.tasks)
+                self._tasks.facts.store_started(endpoint, do.tasks)
             case OpenSession():
                 self._endpoints.open_session(endpoint, do.session, do.instance, do.spool)
             case Reconcile():
@@ -284,9 +284,9 @@ class Forwarder:
             )
 
         if isinstance(do, StoreResults):
-            self._tasks.store_results(endpoint, do.results, judged)
+            self._tasks.facts.store_results(endpoint, do.results, judged)
         else:
-            self._tasks.store_losses(endpoint, do.tasks, judged)
+            self._tasks.facts.store_losses(endpoint, do.tasks, judged)
 
     def _fetch(self, endpoint: EndpointRecord, do: Fetch) -> None:
         def leased(found: tuple[list[TaskItem], bool] | None) -> None:
@@ -296,14 +296,14 @@ class Forwarder:
                 return
             self.perform(endpoint.endpoint_id, state.fetched(do.session, *found, time.monotonic()))
 
-        self._tasks.lease_queued(endpoint, do.session, do.tags, do.size_limit, leased)
+        self._tasks.facts.lease_queued(endpoint, do.session, do.tags, do.size_limit, leased)
 
     def _store_events(self, endpoint: EndpointRecord, do: StoreEvents) -> None:
         def stored(acks: list[tuple[str, str, int]]) -> None:
             state = self.state(endpoint.endpoint_id)
             self.perform(endpoint.endpoint_id, state.events_stored(do.peer, do.session, acks))
 
-        self._tasks.store_events(endpoint, do.batches, stored)
+        self._tasks.facts.store_events(endpoint, do.batches, stored)
 
     def _reconcile(self, endpoint: EndpointRecord, do: Reconcile) -> None:
         def compared(result: Reconciliation | None) -> None:
@@ -315,21 +315,21 @@ class Forwarder:
                 endpoint.endpoint_id, state.reconciled(do.session, result.kept, result.unknown, result.drop)
             )
 
-        self._tasks.reconcile(endpoint, do.session, do.spool, dict(do.inventory), compared)
+        self._tasks.facts.reconcile(endpoint, do.session, do.spool, dict(do.inventory), compared)
 
     def _online(self, endpoint: EndpointRecord, do: Online) -> None:
         old = self._endpoints.condition(endpoint.endpoint_id)
         since = old.since if old.state is EndpointState.ONLINE else time.time()
         condition = Condition(EndpointState.ONLINE, since, "", do.details or old.details)
         self._endpoints.set_condition(endpoint.endpoint_id, condition)
-        self._tasks.note_condition(endpoint.endpoint_id, condition)
+        self._tasks.facts.note_condition(endpoint.endpoint_id, condition)
 
     def _offline(self, endpoint: EndpointRecord, do: Offline) -> None:
         now = time.time()
         reason = offline_reason(now) + (f" ({do.said})" if do.said else "")
         condition = Condition(EndpointState.OFFLINE, now, reason)
         self._endpoints.set_condition(endpoint.endpoint_id, condition)
-        self._tasks.note_condition(endpoint.endpoint_id, condition)
+        self._tasks.facts.note_condition(endpoint.endpoint_id, condition)
 
 
 class _Numbers:

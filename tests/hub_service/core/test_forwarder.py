@@ -362,7 +362,7 @@ def test_a_key_that_others_can_read_is_refused(tools: Any) -> None:
             key = core.directory / "forwarder.key"
             assert key.stat().st_mode & 0o777 == 0o600
             key.chmod(0o644)
-            with pytest.raises(ConfigError, match="forwarder.key"):
+            with pytest.raises(ConfigError, match=r"forwarder\.key"):
                 core.forwarder()
 
     tools.run(main())

@@ -1,0 +1,187 @@
+"""Facts that endpoints report: judged at their turn, committed, then told to whoever listens."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from funcx_lab.protocol.messages import Event, EventBatch, ResultItem, TaskItem
+from funcx_lab.protocol.states import EndpointState, TaskState
+from funcx_lab.protocol.stream import OutcomeItem
+from funcx_lab_hub_service.store import events as event_store
+from funcx_lab_hub_service.store import tasks as store
+from funcx_lab_hub_service.store.outcomes import Ended, OutcomeWriter, Reconciliation, Verdict
+from funcx_lab_hub_service.store.records import EndpointRecord
+
+if TYPE_CHECKING:
+    from funcx_lab_hub_service.endpoints import Condition
+    from funcx_lab_hub_service.feed import Feed
+    from funcx_lab_hub_service.store.database import Database
+
+#: Events that were committed, by task.
+News: TypeAlias = list[tuple[str, list[tuple[int, Event]]]]
+
+
+class Facts:
+    """What the forwarder hands on from the endpoints.
+
+    Parameters
+    ----------
+    database : Database
+        Where facts are stored.
+    writer : OutcomeWriter
+        Judges how tasks end.
+    feed : Feed
+        Is told what has been committed.
+    """
+
+    def __init__(self, database: Database, writer: OutcomeWriter, feed: Feed) -> None:
+        self._database = database
+        self._writer = writer
+        self._feed = feed
+        #: the condition of each endpoint that was logged last
+        self._noted: dict[str, tuple[object, ...]] = {}
+
+    def store_results(
+        self,
+        endpoint: EndpointRecord,
+        results: Sequence[ResultItem],
+        done: Callable[[Verdict | None], None],
+    ) -> None:
+        """Judge results at their turn; ``done`` gets the verdict after the commit, None if that failed."""
+        self._judge(
+            lambda connection: self._writer.store_results(connection, endpoint, results, time.time()), done
+        )
+
+    def store_losses(
+        self,
+        endpoint: EndpointRecord,
+        losses: Sequence[tuple[str, int, str, str]],
+        done: Callable[[Verdict | None], None],
+    ) -> None:
+        """Count runs that died with their worker; ``done`` as for `store_results`."""
+        self._judge(
+            lambda connection: self._writer.store_losses(connection, endpoint, losses, time.time()), done
+        )
+
+    def _judge(
+        self, operation: Callable[[sqlite3.Connection], Verdict], done: Callable[[Verdict | None], None]
+    ) -> None:
+        def committed(verdict: Verdict | None, error: BaseException | None) -> None:
+            if verdict is not None and error is None:
+                self.publish(verdict.ended)
+            done(verdict)
+
+        self._database.submit(operation, committed)
+
+    def reconcile(
+        self,
+        endpoint: EndpointRecord,
+        session: int,
+        spool: str,
+        inventory: dict[str, int],
+        done: Callable[[Reconciliation | None], None],
+    ) -> None:
+        """Compare an inventory with the leases, at its turn; ``done`` as for `store_results`."""
+
+        def committed(result: Reconciliation | None, error: BaseException | None) -> None:
+            if result is not None and error is None:
+                self.publish(result.ended)
+            done(result)
+
+        self._database.submit(
+            lambda connection: self._writer.reconcile(
+                connection, endpoint, session, spool, inventory, time.time()
+            ),
+            committed,
+        )
+
+    def lease_queued(
+        self,
+        endpoint: EndpointRecord,
+        session: int,
+        tags: Sequence[int],
+        size_limit: int,
+        done: Callable[[tuple[list[TaskItem], bool] | None], None],
+    ) -> None:
+        """Lease the endpoint's oldest queued tasks; ``done`` gets items and whether none is left, or None."""
+        self._database.submit(
+            lambda connection: store.lease_queued(connection, endpoint.key, session, tags, size_limit),
+            lambda found, error: done(found),
+        )
+
+    def store_started(
+        self, endpoint: EndpointRecord, tasks: Sequence[tuple[str, int, str, float, dict[str, Any]]]
+    ) -> None:
+        """Store that tasks run; it is for people only, so nobody waits for it."""
+        self._log(lambda connection: event_store.store_started(connection, endpoint.key, tasks))
+
+    def store_events(
+        self,
+        endpoint: EndpointRecord,
+        batches: Sequence[EventBatch],
+        done: Callable[[list[tuple[str, str, int]]], None],
+    ) -> None:
+        """Store events; ``done`` gets what to acknowledge, nothing if they were not stored."""
+
+        def committed(stored: tuple[list[tuple[str, str, int]], News] | None, error: object) -> None:
+            if stored is not None:
+                self._tell(stored[1])
+                done(stored[0])
+
+        self._database.submit(
+            lambda connection: event_store.store_batches(connection, endpoint.key, batches), committed
+        )
+
+    def note_condition(self, endpoint_id: str, condition: Condition) -> None:
+        """Log why tasks wait, for those that somebody follows."""
+        noted = (condition.state, condition.reason, condition.waiting_reason)
+        if self._noted.get(endpoint_id) == noted:
+            return
+        self._noted[endpoint_id] = noted
+        followed = self._feed.followed()
+        if followed:
+            now = time.time()
+            self._log(
+                lambda connection: event_store.store_waits(
+                    connection, endpoint_id, followed, lambda state: visible_state(state, condition), now
+                )
+            )
+
+    def _log(self, operation: Callable[[sqlite3.Connection], News]) -> None:
+        self._database.submit(operation, lambda news, error: self._tell(news or []))
+
+    def _tell(self, news: News) -> None:
+        for task_id, events in news:
+            self._feed.publish_events(task_id, events, False)
+
+    def publish(self, ended: list[Ended]) -> None:
+        """Tell subscribers of committed outcomes."""
+        groups: dict[tuple[str, str], list[OutcomeItem]] = {}
+        for end in ended:
+            groups.setdefault((end.owner, end.group_id), []).append(end.item)
+            if self._feed.is_followed(end.item.task_id):
+                self._feed.publish_events(end.item.task_id, [*end.events, _last_event(end)], True)
+        for (owner, group_id), items in groups.items():
+            self._feed.publish_outcomes(owner, group_id, items)
+
+
+def _last_event(end: Ended) -> tuple[int, Event]:
+    reason = "" if end.item.error is None else end.item.error.message
+    return event_store.final_event(end.stored, end.item.times[2], TaskState(end.item.state), reason)
+
+
+def visible_state(state: TaskState, condition: Condition) -> tuple[TaskState, str]:
+    """Return the state that people see for a stored live state, and why it waits."""
+    away = condition.state is not EndpointState.ONLINE
+    if state is TaskState.RUNNING:
+        return state, condition.reason if away else ""
+    if away:
+        return TaskState.WAITING_FOR_EP, condition.reason
+    if state is TaskState.WAITING_FOR_EP:
+        return state, "in line for the endpoint"
+    if condition.waiting_reason:
+        return TaskState.WAITING_FOR_NODES, condition.waiting_reason
+    return TaskState.WAITING_FOR_LAUNCH, ""

@@ -126,8 +126,8 @@ def stop_agent(files: EndpointFiles, *, timeout_s: float = STOP_TIMEOUT_S, now: 
     if pid is not None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
-            if now:
-                os.kill(pid, signal.SIGTERM)
+            if now:  # another number: two equal signals that wait are one
+                os.kill(pid, signal.SIGINT)
         if not wait_released(files.lock, timeout_s):
             _kill(pid)
             wait_released(files.lock, _KILLED_S)

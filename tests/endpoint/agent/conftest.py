@@ -183,7 +183,7 @@ class StandInHub:
             return self._json({"agent_token": self.agent_token, **link})
         if path == "/v3/link" and token == self.agent_token:
             return self._json(link)
-        if path == "/v2/endpoints/id-1/status" and token == self.agent_token:
+        if path == "/v2/endpoints/id-1/status" and token == "user-token":
             return self._json({"status": "online", "reason": "", "since": 1.0, "details": {}})
         if path == "/v2/endpoints/id-1" and method == "DELETE" and token == "user-token":
             self.deleted.append("id-1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
+from funcx_lab.protocol.messages import Bye, Heartbeat, ObjectRef, Started
 from funcx_lab_endpoint.daemon import stop_agent
 from funcx_lab_endpoint.files import EndpointFiles
 from funcx_lab_endpoint.surroundings import MARK
@@ -109,7 +111,7 @@ def test_an_endpoint_from_start_to_stop(configured: EndpointFiles, hub: Any, run
     assert foreground.returncode == 1
     assert f"runs already as process {pid}" in foreground.stderr
 
-    status = run("status", "id-1", "--json")
+    status = run("status", "id-1", "--json", FUNCX_LAB_URL=hub.url, FUNCX_LAB_TOKEN="user-token")
     document = json.loads(status.stdout)
     assert (status.returncode, document["state"], document["pid"]) == (0, "connected", pid)
     assert document["service"]["status"] == "online"
@@ -188,6 +190,49 @@ def test_a_stuck_agent_is_killed_with_its_children(configured: EndpointFiles, ru
     assert stopped.returncode == 0, stopped.stderr
     assert not is_alive(pid)
     assert not is_alive(child)
+
+
+def test_stop_lets_running_calls_end(
+    configured: EndpointFiles, hub: Any, run: Run, tmp_path: Path, eventually: Callable[..., Any]
+) -> None:
+    pid = json.loads(run("start", "cluster", "--json").stdout)["pid"]
+    hub.forwarder.task("a", 1, {"do": "wait", "file": str(tmp_path / "go")})
+    eventually(lambda: hub.forwarder.got(Started))
+    os.kill(pid, signal.SIGTERM)
+    eventually(lambda: configured.process()["state"] == "stopping")
+    assert hub.forwarder.got(Heartbeat)[-1].status["credit"] == 0
+    (tmp_path / "go").write_text("ended in time")
+    eventually(lambda: not configured.runs_now)
+    assert [(item.task_id, item.outcome.payload) for item in hub.forwarder.results()] == [
+        ("a", b"ended in time")
+    ]
+    assert isinstance(hub.forwarder.messages[-1], Bye)
+
+
+def test_stop_now_waits_for_nothing(
+    configured: EndpointFiles, hub: Any, run: Run, tmp_path: Path, eventually: Callable[..., Any]
+) -> None:
+    configured.config.write_text(
+        configured.config.read_text().replace("drain_seconds=2", "drain_seconds=600")
+    )
+    run("start", "cluster")
+    hub.forwarder.task("a", 1, {"do": "wait", "file": str(tmp_path / "never")})
+    eventually(lambda: hub.forwarder.got(Started))
+    assert run("stop", "cluster", "--now", "--timeout", "15").returncode == 0
+    assert hub.forwarder.results() == []
+    assert isinstance(hub.forwarder.messages[-1], Bye)  # it was not killed
+
+
+def test_an_object_comes_before_its_call_and_goes_after_it(
+    configured: EndpointFiles, hub: Any, run: Run, eventually: Callable[..., Any]
+) -> None:
+    run("start", "cluster")
+    order = json.dumps({"do": "large", "text": "0123", "times": 100_000}).encode()
+    sha256 = hashlib.sha256(order).hexdigest()
+    hub.objects[sha256] = order
+    hub.forwarder.task("a", 1, {}, ObjectRef(sha256, len(order)))
+    (result,) = eventually(hub.forwarder.results)
+    assert hub.objects[result.outcome.object.sha256] == b"0123" * 100_000
 
 
 def test_start_says_why_it_is_not_connected(configured: EndpointFiles, hub: Any, run: Run) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +20,7 @@ import pytest
 from funcx_lab import embedded
 from funcx_lab.config import read_json
 from funcx_lab.transport import Transport
+from funcx_lab_endpoint.daemon import stop_agent
 from funcx_lab_endpoint.files import EndpointFiles
 
 Eventually = Callable[..., Any]
@@ -84,6 +88,17 @@ def service(
             yield Service(home, eventually)
         finally:
             embedded.stop_service()
+
+
+@pytest.fixture
+def run_here(service: Service) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run ``funcx-endpoint`` in the home of `service`."""
+
+    def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+        program = [sys.executable, "-m", "funcx_lab_endpoint.cli", *arguments]
+        return subprocess.run(program, capture_output=True, text=True, timeout=60)
+
+    return command
 
 
 def test_a_task_goes_there_and_back(service: Service) -> None:
@@ -177,6 +192,26 @@ def test_an_endpoint_that_the_hub_service_forgot_enrols_again(
     second = service.files.enrolment()
     assert second is not None
     assert second.agent_token != first.agent_token
+
+
+def test_a_copied_endpoint_is_refused_while_the_first_lives(
+    service: Service, run_here: Callable[..., subprocess.CompletedProcess[str]], eventually: Eventually
+) -> None:
+    copy = EndpointFiles("copy")
+    shutil.copytree(service.files.directory, copy.directory)
+    try:
+        answer = run_here("start", "copy", "--json")
+        document = json.loads(answer.stdout)
+        assert (answer.returncode, document["state"]) == (5, "refused"), answer
+        assert service.state() == "online"
+        assert stop_agent(copy, now=True)
+        answer = run_here("start", "copy", "--takeover", "--json")
+        assert (answer.returncode, json.loads(answer.stdout)["state"]) == (0, "connected"), answer
+        eventually(lambda: service.files.process()["state"] == "refused", "two agents serve one endpoint")
+    finally:
+        stop_agent(copy, now=True)
+        shutil.rmtree(copy.directory)
+    eventually(lambda: service.files.process()["state"] == "connected", "the first never came back")
 
 
 def test_stopping_the_service_leaves_no_process(service: Service) -> None:

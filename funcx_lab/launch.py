@@ -115,7 +115,8 @@ def service_environment(directory: Path) -> dict[str, str]:
         for name, value in os.environ.items()
         if name not in _NOT_INHERITED and not name.startswith(_NOT_INHERITED_PREFIXES)
     }
-    environment |= {"FUNCX_LAB_HOME": str(directory), **mark_for(directory)}
+    # SPT_NOENV: else whoever sets its process title (Parsl's interchange) overwrites its mark.
+    environment |= {"FUNCX_LAB_HOME": str(directory), "SPT_NOENV": "1", **mark_for(directory)}
     environment["PATH"] = os.pathsep.join(
         [str(Path(sys.executable).parent), environment.get("PATH", os.defpath)]
     )

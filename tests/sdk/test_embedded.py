@@ -155,6 +155,17 @@ def test_a_killed_agent_is_started_again(home: Path) -> None:
     until(lambda: online(service))
 
 
+def test_every_process_of_the_engine_can_be_found(home: Path) -> None:
+    """Parsl's interchange sets its process title, which used to overwrite the mark in its environment."""
+    service = ensure_service()
+    until(lambda: online(service))
+
+    def names() -> str:
+        return " ".join(" ".join(process.cmdline()) for process in find_leftovers(home))
+
+    until(lambda: "interchange" in names() and "process_worker_pool" in names())
+
+
 def test_homes_are_apart(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = ensure_service()
     monkeypatch.setenv("FUNCX_LAB_HOME", str(tmp_path / "other"))

@@ -146,6 +146,7 @@ class Supervisor:
         environment = dict(os.environ)
         scrub_environment(environment)
         environment[MARK] = self.mark
+        environment["SPT_NOENV"] = "1"  # else the title of Parsl's interchange overwrites its mark
         with open(self._runs / "engine.log", "ab") as log:
             self._process = process = subprocess.Popen(
                 [sys.executable, "-m", "funcx_lab_endpoint.engine.child"],

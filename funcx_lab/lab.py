@@ -11,14 +11,17 @@ import sys
 import time
 from pathlib import Path
 
-from funcx_lab.config import Service
+from funcx_lab.config import Service, home
 from funcx_lab.errors import MissingExtra, UsageError
 
 _START_TIMEOUT_S = 60.0
+_INTERRUPTED = 130
 
 
 def run_lab(directory: Path, service: Service, *, port: int, browser: bool) -> int:
-    """Run JupyterLab on ``directory`` until it ends and return its exit code.
+    """Run JupyterLab on ``directory`` until it ends and return the exit code.
+
+    What it says goes to ``logs/lab.log`` of the home directory.
 
     Raises
     ------
@@ -31,16 +34,42 @@ def run_lab(directory: Path, service: Service, *, port: int, browser: bool) -> i
         raise MissingExtra("JupyterLab is not installed here: pip install 'funcx-lab[lab]'.")
     if not directory.is_dir():
         raise UsageError(f"There is no directory {directory}.")
-    command = [sys.executable, "-m", "jupyterlab", f"--port={port}", "--log-level=ERROR"]
+    log = home() / "logs" / "lab.log"
+    log.parent.mkdir(mode=0o700, exist_ok=True)
+    process = _start(directory, log, port, browser)
+    try:
+        url = _wait_for_url(process)
+        if url is None:
+            print(f"JupyterLab did not start; {log} says why.", file=sys.stderr)
+        else:
+            print(f"JupyterLab   {url}\nHub service  {service.url}", flush=True)
+            print(f"Log          {log}\nCtrl-C ends JupyterLab.", flush=True)
+        return process.wait()
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _start(directory: Path, log: Path, port: int, browser: bool) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "jupyterlab", f"--port={port}"]
     command += [] if browser else ["--no-browser"]
     command += ["--allow-root"] if os.geteuid() == 0 else []  # in containers root is the only user
-    process = subprocess.Popen(command, cwd=directory)
-    # Ctrl-C and a polite end are JupyterLab's to handle; we go when it has gone.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, _frame: process.send_signal(number))
-    if (url := _wait_for_url(process)) is not None:
-        print(f"JupyterLab   {url}\nHub service  {service.url}\nCtrl-C ends JupyterLab.", flush=True)
-    return process.wait()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        # In a session of its own: Ctrl-C is ours, and JupyterLab gets a polite end.
+        return subprocess.Popen(
+            command,
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=descriptor,
+            stderr=descriptor,
+            start_new_session=True,
+        )
+    finally:
+        os.close(descriptor)
 
 
 def _wait_for_url(process: subprocess.Popen[bytes]) -> str | None:

@@ -125,6 +125,7 @@ def execute(notebook: NotebookNode, directory: Path) -> bool:
     with client.setup_kernel():
         for index, cell in enumerate(notebook.cells):
             if cell.cell_type != "code":
+                print_heading(cell.source)
                 continue
             number += 1
             print(f"\n[{number:2}/{total}] {headline(cell.source)}", flush=True)
@@ -143,6 +144,13 @@ def headline(source: str) -> str:
     """Return the lines that say what a cell does: the first one, and how many follow."""
     lines = [line for line in source.splitlines() if line.strip()] or [""]
     return lines[0] if len(lines) == 1 else f"{lines[0]}  (+{len(lines) - 1} lines)"
+
+
+def print_heading(source: str) -> None:
+    """Print the heading that a text cell begins with."""
+    first = source.partition("\n")[0]
+    if first.startswith("#"):
+        print(f"\n{first.lstrip('# ')}", flush=True)
 
 
 def text_of(kind: str, content: dict[str, Any]) -> str:

@@ -164,6 +164,11 @@ class Connection:
         """Ask for a task's state."""
         return TaskState(self.record(task_id)["state"])
 
+    def refused(self, error: FuncxLabError) -> None:
+        """Hear why a task was not taken; a function that the service has lost is registered anew."""
+        if isinstance(error, FunctionNotFound):
+            self.functions.forget()
+
     def record(self, task_id: str) -> dict[str, Any]:
         """Ask for a task's record."""
         return dict(self.transport.json("GET", f"/v3/tasks/{task_id}"))
@@ -174,6 +179,4 @@ class Connection:
         error = item.error or ErrorInfo(RemoteError.code, "The task failed without saying why.")
         if error.code == RemoteError.code:
             return unpack_exception(payload or None, error, trusted=trusted)
-        if error.code == FunctionNotFound.code:
-            self.functions.forget(str(error.details.get("function_id", "")))
         return error_from_document({"code": error.code, "message": error.message, "details": error.details})

@@ -80,13 +80,11 @@ class Functions:
         function_id = self._by_content[key] = str(answer["function_uuid"])
         return function_id
 
-    def forget(self, function_id: str) -> None:
-        """Register the function anew at its next use: the service does not know it any more."""
-        with self._lock:
-            for key in [key for key, known in self._by_content.items() if known == function_id]:
-                del self._by_content[key]
-            for function in [key for key, known in self._known.items() if known.function_id == function_id]:
-                del self._known[function]
+    def forget(self) -> None:
+        """Register functions anew at their next use: the service has lost some."""
+        # New tables and no lock: the stream's thread calls this, and must not wait for a registration.
+        self._by_content = {}
+        self._known = weakref.WeakKeyDictionary()
 
     def _renew(self, function: Callable[..., Any]) -> str:
         if not callable(function):

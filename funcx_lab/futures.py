@@ -28,6 +28,9 @@ class Backend(Protocol):
     def state(self, task_id: str) -> TaskState:
         """Ask the hub service for the task's state."""
 
+    def refused(self, error: FuncxLabError) -> None:
+        """Hear why the task was not taken."""
+
 
 class TaskFuture(concurrent.futures.Future[T], Generic[T]):
     """The future of one task.
@@ -201,6 +204,7 @@ class TaskFuture(concurrent.futures.Future[T], Generic[T]):
         self._seen, self.refusal = TaskState.FAILED.value, error
         with contextlib.suppress(concurrent.futures.InvalidStateError):
             self.set_exception(error)
+        self._backend.refused(error)
         self.accepted()
 
     # --- details ----------------------------------------------------------------------------------

@@ -115,7 +115,9 @@ class StandIn:
 
         def run() -> None:
             self.hold = False
-            ended = [self.run(submit, task) for submit, task in self.tasks.values() if self.is_open(task.task_id)]
+            ended = [
+                self.run(submit, task) for submit, task in self.tasks.values() if self.is_open(task.task_id)
+            ]
             for connection in self.connections:
                 connection.say(Outcomes(ended))
 

@@ -32,7 +32,9 @@ def test_a_loop_of_submits_leaves_in_few_messages(standin, client) -> None:
     assert standin.posts == 1  # the function was registered once
 
 
-def test_after_a_break_unacknowledged_submits_are_sent_again_under_the_same_ids(standin, client, until) -> None:
+def test_after_a_break_submits_without_acknowledgement_are_sent_again_as_they_were(
+    standin, client, until
+) -> None:
     standin.mute = True
     futures = [client.submit(double, i, endpoint=ENDPOINT) for i in range(10)]
     until(lambda: len(standin.tasks) == 10)

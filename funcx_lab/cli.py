@@ -161,11 +161,11 @@ def logout(options: argparse.Namespace) -> int:
 
 def lab(options: argparse.Namespace) -> int:
     """Run JupyterLab until it ends; what it talks to keeps running."""
-    from funcx_lab.lab import run_lab
+    from funcx_lab.lab import check_lab, run_lab
 
-    service = ensure_service()
-    default = Path("notebooks") if Path("notebooks").is_dir() else Path()
-    code = run_lab(options.directory or default, service, port=options.port, browser=not options.no_browser)
+    directory = options.directory or (Path("notebooks") if Path("notebooks").is_dir() else Path())
+    check_lab(directory)
+    code = run_lab(directory, ensure_service(), port=options.port, browser=not options.no_browser)
     print("The hub service and your tasks keep running; `funcx-lab stop` stops them.")
     return code
 

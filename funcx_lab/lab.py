@@ -18,10 +18,8 @@ _START_TIMEOUT_S = 60.0
 _INTERRUPTED = 130
 
 
-def run_lab(directory: Path, service: Service, *, port: int, browser: bool) -> int:
-    """Run JupyterLab on ``directory`` until it ends and return the exit code.
-
-    What it says goes to ``logs/lab.log`` of the home directory.
+def check_lab(directory: Path) -> None:
+    """Check that JupyterLab can be run on ``directory``.
 
     Raises
     ------
@@ -34,6 +32,13 @@ def run_lab(directory: Path, service: Service, *, port: int, browser: bool) -> i
         raise MissingExtra("JupyterLab is not installed here: pip install 'funcx-lab[lab]'.")
     if not directory.is_dir():
         raise UsageError(f"There is no directory {directory}.")
+
+
+def run_lab(directory: Path, service: Service, *, port: int, browser: bool) -> int:
+    """Run JupyterLab on ``directory`` until it ends and return the exit code.
+
+    What it says goes to ``logs/lab.log`` of the home directory.
+    """
     log = home() / "logs" / "lab.log"
     log.parent.mkdir(mode=0o700, exist_ok=True)
     process = _start(directory, log, port, browser)

@@ -60,3 +60,4 @@ def test_lab_on_a_directory_that_is_not_there(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert "There is no directory" in done.stderr
+    assert not (tmp_path / "home" / "service.json").exists()

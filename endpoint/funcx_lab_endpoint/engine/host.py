@@ -25,13 +25,16 @@ logger = logging.getLogger(__name__)
 TICK_S = 0.5
 #: New calls are looked at together for more demand after this many seconds.
 DEMAND_S = 0.05
-#: Seconds that the last frames of a dead worker may take to arrive.
-DYING_S = 0.3
+#: Seconds that the last frames of a dead worker may take to arrive, and its exit code.
+DYING_S = 0.1
+EXIT_CODE_S = 2.0
 #: A session that its engine gave up is lost after this silence, any session after the longer one.
 ORPHAN_SILENCE_S = 6.0
 SILENCE_S = 60.0
 #: Seconds without a session although workers are free, until the engine is started anew.
-STUCK_S = 30.0
+STUCK_S = 60.0
+#: Sessions that ended before they were up are asked for again after 1, 2, 4 ... seconds, at most this.
+BACKOFF_LIMIT_S = 30.0
 
 
 @dataclass(slots=True)
@@ -77,6 +80,9 @@ class Host:
         self._report: dict[str, Any] = {}
         self._next_tick = 0.0
         self._progress = 0.0
+        self._failed_sessions = 0
+        self._open_after = 0.0
+        self._trouble = ""
 
     # --- contract -----------------------------------------------------------------------------------
 
@@ -147,8 +153,8 @@ class Host:
         if not self._supervisor.is_ready:
             trouble = self._supervisor.trouble
             return f"engine is starting again: {trouble}" if trouble else "engine is starting"
-        if self._report.get("trouble"):
-            return str(self._report["trouble"])
+        if self._trouble or self._report.get("trouble"):
+            return self._trouble or str(self._report["trouble"])
         for block, facts in self._report.get("blocks", {}).items():
             job = f" (job {facts['job']})" if facts["job"] else ""
             return f"block {block} {facts['state']}{job} {facts['reason']}".rstrip()
@@ -168,7 +174,7 @@ class Host:
             "engine_pid": self._supervisor.pid,
             "watched_pids": self._supervisor.watched,
             "worker_pids": sorted(peer.worker["pid"] for peer in self._peers() if peer.worker),
-            "trouble": self._report.get("trouble", "") or self._supervisor.trouble,
+            "trouble": self._trouble or self._report.get("trouble", "") or self._supervisor.trouble,
             "restarts": self._supervisor.restarts,
             "python": platform.python_version(),
         }
@@ -213,9 +219,18 @@ class Host:
             entry = self._entries.get(event["sid"])
             if entry is not None:
                 entry.ended = event["how"]
-                self._next_tick = now
+                self._next_tick = min(self._next_tick, now + DYING_S)
+                if not entry.is_up:
+                    self._hold_back(event["how"], now)
         elif kind == "failed":
             self._abandon(event["mark"])
+
+    def _hold_back(self, reason: str, now: float) -> None:
+        """Ask ever more slowly for sessions that end before they are up."""
+        self._failed_sessions += 1
+        self._open_after = now + min(2.0 ** (self._failed_sessions - 1), BACKOFF_LIMIT_S)
+        self._trouble = f"workers cannot serve: {reason}"
+        logger.error("%s", self._trouble)
 
     def _take(self, peer: Peer, items: list[m.UpItem], now: float) -> None:
         entry = self._entries.get(peer.sid)
@@ -232,6 +247,7 @@ class Host:
         entry.is_up = True
         peer.worker = worker = hello.worker
         self._progress = now
+        self._failed_sessions, self._trouble = 0, ""
         if worker.get("host") == platform.node():
             self._readiness.watch_process(worker["pid"], peer.sid)
         self._sessions.up(peer.sid, worker, now)
@@ -261,8 +277,11 @@ class Host:
         if peer is None or not entry.is_up:
             return entry.ended or ""
         silence = now - peer.heard
-        if entry.dead_at is not None and (entry.ended is not None or now - entry.dead_at >= DYING_S):
-            return entry.ended or "the process died"
+        if entry.dead_at is not None:
+            can_tell = self._engine["tells_exit"] and entry.mark == self._supervisor.mark
+            patience = EXIT_CODE_S if can_tell and entry.ended is None else DYING_S
+            if now - entry.dead_at >= patience:
+                return entry.ended or "the process died"
         if entry.ended is not None and silence > ORPHAN_SILENCE_S:
             return entry.ended
         if entry.mark != self._supervisor.mark and silence > ORPHAN_SILENCE_S + DYING_S:
@@ -309,7 +328,7 @@ class Host:
         return sum(entry.mark == mark and not entry.is_retired for entry in self._entries.values())
 
     def _meet_demand(self, now: float, *, at_least: int = 0) -> None:
-        if self._channel is None or not self._supervisor.is_ready:
+        if self._channel is None or not self._supervisor.is_ready or now < self._open_after:
             return
         wanted = max(at_least, self._sessions.wanted(self._engine["limit"]), self._engine["minimum"])
         for _ in range(wanted - self._serving_entries()):

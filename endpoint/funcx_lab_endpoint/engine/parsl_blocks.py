@@ -81,6 +81,7 @@ class ParslBlocks:
             "limit": sum(_slots(executor, "max_blocks") for executor in self._executors),
             "initial": sum(_slots(executor, "init_blocks") for executor in self._executors),
             "minimum": sum(_slots(executor, "min_blocks") for executor in self._executors),
+            "tells_exit": False,
             "watch": [
                 executor.interchange_proc.pid
                 for executor in self._executors

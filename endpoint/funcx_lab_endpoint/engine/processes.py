@@ -35,7 +35,7 @@ class Processes:
             "limit": self._limit,
             "initial": self._limit,
             "minimum": 0,
-            "block": self._limit,
+            "tells_exit": True,
             "watch": [],
         }
 

@@ -51,6 +51,7 @@ class Supervisor:
         self._old_jobs: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
         self._stdout = -1
+        self._outgoing = bytearray()
         self._buffer = b""
         self._watched: list[int] = []
         self._heard = self._started = self._restart_at = 0.0
@@ -89,6 +90,7 @@ class Supervisor:
             if now >= self._restart_at:
                 self._spawn(now)
             return []
+        self._write()
         events = self._read(now) if ("engine", self.mark) in ready else []
         for event in events:
             self._note(event)
@@ -150,6 +152,7 @@ class Supervisor:
         with open(self._runs / "engine.log", "ab") as log:
             self._process = process = subprocess.Popen(
                 [sys.executable, "-m", "funcx_lab_endpoint.engine.child"],
+                bufsize=0,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -158,6 +161,8 @@ class Supervisor:
             )
         self._record.note(self.mark, pid=process.pid)
         assert process.stdout is not None  # noqa: S101  # asked for above
+        assert process.stdin is not None  # noqa: S101  # asked for above
+        os.set_blocking(process.stdin.fileno(), False)
         self._stdout = process.stdout.fileno()
         os.set_blocking(self._stdout, False)
         self._readiness.watch(self._stdout, ("engine", self.mark))
@@ -166,12 +171,16 @@ class Supervisor:
         self._old_jobs = []
 
     def _tell(self, command: dict[str, Any]) -> None:
-        stdin = self._process.stdin if self._process is not None else None
-        if stdin is None:
+        self._outgoing += json.dumps(command).encode() + b"\n"
+        self._write()
+
+    def _write(self) -> None:
+        """Write what the pipe takes; an engine that hangs must not hang the agent."""
+        if self._process is None or self._process.stdin is None or not self._outgoing:
             return
-        with contextlib.suppress(BrokenPipeError):  # its end will be noticed
-            stdin.write(json.dumps(command).encode() + b"\n")
-            stdin.flush()
+        with contextlib.suppress(BrokenPipeError, BlockingIOError):  # its end will be noticed; later
+            written = os.write(self._process.stdin.fileno(), self._outgoing)
+            del self._outgoing[:written]
 
     def _read(self, now: float) -> list[dict[str, Any]]:
         try:
@@ -212,13 +221,13 @@ class Supervisor:
         for pid in self._watched:
             self._readiness.unwatch_process(("interchange", pid))
         self._watched, self._buffer, self.is_ready = [], b"", False
+        self._outgoing.clear()
         self._readiness.unwatch(self._stdout)
         process.kill()
         process.wait()
         process.stdout.close()
         if process.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):  # commands that a dead process never read
-                process.stdin.close()
+            process.stdin.close()
 
     def _clear_runs(self) -> None:
         runs = sorted(

@@ -83,7 +83,9 @@ class Caller:
                 False, error=ErrorInfo(err.code, err.message, type(err).__name__, details=err.details)
             )
         except BaseException as err:  # SystemExit and KeyboardInterrupt of the user's code too
-            return self._failed(run, function, err)
+            return self._failed(function, err)
+        finally:
+            self._interrupter.is_armed = False  # once more: the interrupt may have hit just before
 
     def _function(self, run: Run, body: FunctionBody | None) -> _Function:
         known = self._functions.get(run.function_id)
@@ -117,7 +119,7 @@ class Caller:
             return Ended(True, path=path)
         return Ended(False, error=_too_large(payload.nbytes, self._result_limit, path))
 
-    def _failed(self, run: Run, function: _Function | None, err: BaseException) -> Ended:
+    def _failed(self, function: _Function | None, err: BaseException) -> Ended:
         payload, error = serialize.pack_exception(err)
         if function is not None and function.is_globus:
             return Ended(False, error=error)

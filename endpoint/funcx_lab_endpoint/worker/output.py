@@ -27,6 +27,8 @@ TAIL_LIMIT = 1024 * 1024
 BATCH_S = 0.05
 BATCH_BYTES = 8 * 1024
 _CHUNK = 64 * 1024
+#: A pipe holds no more than this many chunks; a child left behind may write for ever.
+_ROUNDS = 3
 _KINDS = {1: "stdout", 2: "stderr"}
 
 
@@ -121,8 +123,11 @@ class Capture:
     def drain(self) -> None:
         """Read what stands in the pipes."""
         with self.lock:
-            while ready := self._poller.poll(0):
-                for reading, _ in ready:
+            for _ in range(_ROUNDS):
+                ready = self._poller.poll(0)
+                if not ready:
+                    return
+                for reading, _event in ready:
                     fd = 1 if reading == self.reading[1] else 2
                     self._take(fd, os.read(reading, _CHUNK))
 

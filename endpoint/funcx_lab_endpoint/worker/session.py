@@ -24,28 +24,23 @@ import msgspec
 import zmq
 
 from funcx_lab import __version__
-from funcx_lab.errors import MalformedMessage
 from funcx_lab.protocol.messages import ErrorInfo, FunctionBody
 from funcx_lab_endpoint.worker import messages as m
 from funcx_lab_endpoint.worker.call import Caller, Ended
-from funcx_lab_endpoint.worker.channel import Channel
 from funcx_lab_endpoint.worker.output import Capture
 from funcx_lab_endpoint.worker.surroundings import Interrupter, Surroundings, scrub_environment
+from funcx_lab_endpoint.worker.wire import Wire
 
 #: Seconds: the watching thread looks this often; attends to a call this old; tells of it when this
-#: old; heartbeat; what a stopped call gets to end by itself; how long the last frames may take.
+#: old; what a stopped call gets to end by itself.
 TICK_S = 0.008
 ATTEND_S = 0.016
 STARTED_S = 0.05
-BEAT_S = 2.0
 GRACE_S = 2.0
-LINGER_S = 5.0
 #: Ticks without a call until the watching thread sleeps.
 _QUIET_TICKS = 120
 #: Calls shorter than this (seconds) may share a frame for as long as this; all others leave alone.
 GATHER_S = 0.0005
-#: Unacknowledged frames from the agent that are acknowledged without waiting for a heartbeat.
-_OWED_FRAMES = 64
 _STOP_WORDS = {
     "TASK_CANCELLED": "The call was cancelled",
     "WALLTIME_REACHED": "The call reached its walltime",
@@ -96,7 +91,6 @@ class Session:
         self._arguments = arguments
         self._calls: deque[m.Run] = deque()
         self._functions: dict[str, FunctionBody] = {}
-        self._channel = Channel()
         self._running: _Running | None = None
         #: results about to leave
         self._gathered: list[m.UpItem] = []
@@ -121,14 +115,11 @@ class Session:
             self._capture.add,
         )
         self._main = threading.get_ident()
-        self._parent = os.getppid()
-        self._facts = _facts()
-        self._context = zmq.Context()
-        self._socket = _dial(self._context, arguments, self._hello())
+        self._pid, self._parent = os.getpid(), os.getppid()
+        self._wire = Wire(arguments, _facts())
         self._poller = zmq.Poller()
-        for readable in (self._socket, self._wake_read, *self._capture.reading.values()):
+        for readable in (self._wire.socket, self._wake_read, *self._capture.reading.values()):
             self._poller.register(readable, zmq.POLLIN)
-        self._heard = self._next_beat = time.monotonic()
         self._watcher = threading.Thread(target=self._watch, name="funcx-lab-watch", daemon=True)
 
     # --- the main thread ----------------------------------------------------------------------------
@@ -139,17 +130,18 @@ class Session:
             self._watcher.start()
             while True:
                 now = time.monotonic()
-                if now >= self._next_beat:
-                    self._beat(now)
+                if now >= self._wire.next_beat:
+                    self._wire.beat(now)
                 if self._calls:
                     self._run_call(self._calls.popleft())
                 elif reason := self._why_end(now):
                     break
                 else:
-                    self._listen()
+                    self._send_gathered()
+                    self._obey(self._wire.wait())
             self._over = True
-            self._send([m.Bye(reason)])
-            self._linger()
+            self._wire.send([m.Bye(reason)])
+            self._wire.linger()
         self._active.set()
         self._watcher.join()
         return reason
@@ -157,8 +149,7 @@ class Session:
     def close(self) -> None:
         """Give back what was taken from the process."""
         self._over = True
-        self._socket.close(linger=0)
-        self._context.term()
+        self._wire.close()
         self._capture.close()
         self._surroundings.restore()
         self._interrupter.close()
@@ -168,19 +159,11 @@ class Session:
     def _why_end(self, now: float) -> str:
         if self._closing:
             return self._closing
-        if now - self._heard > self._arguments.agent_gone_s:
+        if self._wire.is_agent_gone(now):
             return "the agent is gone"
         if os.getppid() != self._parent:
             return "its manager is gone"
         return ""
-
-    def _listen(self) -> None:
-        """Wait for one frame; a blocking receive is the cheapest poll."""
-        try:
-            frame = self._socket.recv()
-        except zmq.Again:
-            return
-        self._receive(frame)
 
     def _run_call(self, run: m.Run) -> None:
         if run.confirm and not self._is_confirmed(run):
@@ -194,6 +177,8 @@ class Session:
         self._lock.release()
         try:
             ended = self._caller.perform(run, self._functions.get(run.function_id))
+            if os.getpid() != self._pid:
+                os._exit(0)  # a fork of the user's that came back from its function
             self._capture.flush()
             self._capture.restore()
             self._surroundings.restore()
@@ -206,22 +191,23 @@ class Session:
     def _is_confirmed(self, run: m.Run) -> bool:
         """Ask before entering a call that may have killed a worker; False if it was taken back."""
         self._calls.appendleft(run)
-        self._send([m.Starting(run.seq)])
+        self._send_gathered()
+        self._wire.send([m.Starting(run.seq)])
         while self._go != run.seq and self._calls and self._calls[0] is run:
             now = time.monotonic()
-            if now >= self._next_beat:
-                self._beat(now)
-            if now - self._heard > self._arguments.agent_gone_s:
+            if now >= self._wire.next_beat:
+                self._wire.beat(now)
+            if self._wire.is_agent_gone(now):
                 self._calls.clear()
                 return False
-            self._listen()
+            self._obey(self._wire.wait())
         if not self._calls or self._calls[0] is not run:
             return False
         self._calls.popleft()
         return True
 
     def _finish(self, running: _Running, ended: Ended, seconds: float) -> None:
-        if running.stop_code and ended.error is not None and ended.error.type == "KeyboardInterrupt":
+        if running.stop_code and not ended.ok:
             ended = Ended(False, error=self._stop_error(running))
         first, events = self._capture.take(0.0, final=True)
         done = m.Done(
@@ -246,7 +232,7 @@ class Session:
     def _send_gathered(self) -> None:
         if self._gathered:
             gathered, self._gathered = self._gathered, []
-            self._send(gathered)
+            self._wire.send(gathered)
 
     def _stop_error(self, running: _Running) -> ErrorInfo:
         seconds = time.perf_counter() - running.begun
@@ -290,20 +276,17 @@ class Session:
             while self._running is running and not self._is_wanted:
                 now = time.monotonic()
                 self._keep_time(running, now)
-                if now >= self._next_beat:
-                    self._beat(now)
+                if now >= self._wire.next_beat:
+                    self._wire.beat(now)
                 ready = dict(self._poller.poll(self._patience_ms(running)))
-                while self._socket in ready:
-                    try:
-                        self._receive(self._socket.recv(zmq.NOBLOCK))
-                    except zmq.Again:
-                        break
+                if self._wire.socket in ready:
+                    self._obey(self._wire.read())
                 self._capture.drain()
                 self._tell_output(running)
 
     def _patience_ms(self, running: _Running) -> int:
         age = time.perf_counter() - running.begun
-        waits = [self._next_beat - time.monotonic(), running.kill_at - time.perf_counter()]
+        waits = [self._wire.next_beat - time.monotonic(), running.kill_at - time.perf_counter()]
         if not running.is_told:
             waits.append(STARTED_S - age)
         if running.run.walltime_s is not None and not running.stop_code:
@@ -317,7 +300,7 @@ class Session:
         age = clock - running.begun
         if not running.is_told and age >= STARTED_S:
             running.is_told = True
-            self._send([m.Started(running.run.seq, running.wall)])
+            self._wire.send([m.Started(running.run.seq, running.wall)])
         walltime = running.run.walltime_s
         if walltime is not None and age >= walltime and not running.stop_code:
             self._stop(running, "WALLTIME_REACHED")
@@ -325,13 +308,13 @@ class Session:
             signal.pthread_kill(self._main, signal.SIGINT)
         if clock >= running.kill_at:
             self._give_up(running, self._stop_error(running))
-        if now - self._heard > self._arguments.agent_gone_s:
+        if self._wire.is_agent_gone(now):
             self._give_up(running, None)
 
     def _tell_output(self, running: _Running) -> None:
         first, events = self._capture.take(time.time())
         if events:
-            self._send([m.Output(running.run.seq, first, events)])
+            self._wire.send([m.Output(running.run.seq, first, events)])
 
     def _stop(self, running: _Running, code: str) -> None:
         """Interrupt the user's function; if it does not end within the grace, end this process."""
@@ -348,80 +331,44 @@ class Session:
             first, events = self._capture.take(0.0, final=True)
             seconds = time.perf_counter() - running.begun
             wall = running.wall
-            self._send(
+            self._wire.send(
                 [
                     m.Returned([run.seq for run in self._calls]),
                     m.Done(running.run.seq, False, b"", error, wall, wall + seconds, seconds, first, events),
                     m.Bye("a stopped call did not end"),
                 ]
             )
-            self._linger()
+            self._wire.linger()
         os.kill(os.getpid(), signal.SIGKILL)
 
     # --- with the lock held -------------------------------------------------------------------------
 
-    def _hello(self) -> bytes:
-        hello = m.Hello(m.SESSION_VERSION, self._arguments.token, self._facts)
-        return m.up_codec.encode(m.Up(0, self._channel.beat(), [hello], self._arguments.sid))
-
-    def _beat(self, now: float) -> None:
-        self._next_beat = now + BEAT_S
-        self._socket.send(self._hello())
-        for frame in self._channel.repeat(now):
-            self._socket.send(frame)
-
-    def _send(self, items: list[m.UpItem]) -> None:
-        number = self._channel.next_number()
-        frame = m.up_codec.encode(m.Up(number, self._channel.have, items))
-        self._channel.keep(frame, time.monotonic())
-        self._socket.send(frame)
-
-    def _receive(self, frame: bytes) -> None:
-        try:
-            down = m.down_codec.decode(frame)
-        except MalformedMessage:
-            return  # what was lost with it is repeated
-        self._heard = now = time.monotonic()
-        if not self._channel.accept(down.number, down.have, now):
-            self._beat(now)
-            return
-        for item in down.items:
-            self._obey(item)
-        if self._channel.owes >= _OWED_FRAMES:
-            self._beat(now)
-
-    def _obey(self, item: m.DownItem) -> None:
-        if isinstance(item, m.Run):
-            self._calls.append(item)
-        elif isinstance(item, m.Learn):
-            self._functions[item.function.function_id] = item.function
-        elif isinstance(item, m.Go):
-            self._go = item.seq
-        elif isinstance(item, m.Recall):
-            self._hand_back(list(self._calls))
-        elif isinstance(item, m.Stop):
-            if self._running is not None and self._running.run.seq == item.seq:
-                self._stop(self._running, "TASK_CANCELLED")
+    def _obey(self, items: list[m.DownItem]) -> None:
+        for item in items:
+            if isinstance(item, m.Run):
+                self._calls.append(item)
+            elif isinstance(item, m.Learn):
+                self._functions[item.function.function_id] = item.function
+            elif isinstance(item, m.Go):
+                self._go = item.seq
+            elif isinstance(item, m.Recall):
+                self._hand_back(list(self._calls))
+            elif isinstance(item, m.Stop):
+                self._cancel(item.seq)
             else:
-                self._hand_back([run for run in self._calls if run.seq == item.seq])
+                self._closing = "told to end"
+
+    def _cancel(self, seq: int) -> None:
+        if self._running is not None and self._running.run.seq == seq:
+            self._stop(self._running, "TASK_CANCELLED")
         else:
-            self._closing = "told to end"
+            self._hand_back([run for run in self._calls if run.seq == seq])
 
     def _hand_back(self, runs: list[m.Run]) -> None:
         if runs:
             for run in runs:
                 self._calls.remove(run)
-            self._send([m.Returned([run.seq for run in runs])])
-
-    def _linger(self) -> None:
-        """Wait until the agent has everything, or it takes too long."""
-        deadline = time.monotonic() + LINGER_S
-        self._beat(time.monotonic())
-        while not self._channel.is_clear and time.monotonic() < deadline:
-            if self._socket.poll(200):
-                self._receive(self._socket.recv())
-            else:
-                self._beat(time.monotonic())
+            self._wire.send([m.Returned([run.seq for run in runs])])
 
 
 def _facts() -> dict[str, Any]:
@@ -438,38 +385,3 @@ def _facts() -> dict[str, Any]:
     }
     facts.update({key: os.environ[name] for key, name in names.items() if name in os.environ})
     return facts
-
-
-def _dial(context: zmq.Context[zmq.Socket[bytes]], arguments: m.Arguments, hello: bytes) -> zmq.Socket[bytes]:
-    """Connect to the first of the addresses that answers a hello."""
-    sockets = [_connect(context, arguments, address) for address in arguments.addresses]
-    poller = zmq.Poller()
-    for candidate in sockets:
-        candidate.send(hello)
-        poller.register(candidate, zmq.POLLIN)
-    ready = dict(poller.poll(int(arguments.agent_gone_s * 1000)))
-    chosen = next((candidate for candidate in sockets if candidate in ready), sockets[0])
-    for candidate in sockets:
-        if candidate is not chosen:
-            candidate.close(linger=0)
-    chosen.setsockopt(zmq.RCVTIMEO, int(BEAT_S * 1000))
-    return chosen
-
-
-def _connect(
-    context: zmq.Context[zmq.Socket[bytes]], arguments: m.Arguments, address: str
-) -> zmq.Socket[bytes]:
-    dealer = context.socket(zmq.DEALER)
-    dealer.setsockopt(zmq.LINGER, 0)
-    dealer.setsockopt(zmq.SNDHWM, 0)
-    dealer.setsockopt(zmq.RCVHWM, 0)
-    dealer.setsockopt(zmq.IPV6, 1)
-    dealer.setsockopt(zmq.HEARTBEAT_IVL, 5000)
-    dealer.setsockopt(zmq.HEARTBEAT_TIMEOUT, 20000)
-    dealer.setsockopt(zmq.RECONNECT_IVL_MAX, 2000)
-    if arguments.server_key:
-        dealer.curve_serverkey = arguments.server_key.encode()
-        dealer.curve_publickey = arguments.public_key.encode()
-        dealer.curve_secretkey = arguments.secret_key.encode()
-    dealer.connect(address)
-    return dealer

@@ -1,0 +1,139 @@
+"""A session's end of the side channel: its socket, numbers, heartbeats."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import zmq
+
+from funcx_lab.errors import MalformedMessage
+from funcx_lab_endpoint.worker import messages as m
+from funcx_lab_endpoint.worker.channel import Channel
+
+#: Seconds between heartbeats; how long the last frames may take to leave.
+BEAT_S = 2.0
+LINGER_S = 5.0
+#: Unacknowledged frames from the agent that are acknowledged without waiting for a heartbeat.
+_OWED_FRAMES = 64
+
+
+class Wire:
+    """Dials the agent and moves numbered frames; used by one thread at a time.
+
+    Parameters
+    ----------
+    arguments : Arguments
+        Where to dial and as whom.
+    facts : dict
+        Told in every heartbeat.
+    """
+
+    def __init__(self, arguments: m.Arguments, facts: dict[str, Any]) -> None:
+        self._sid, self._gone_s = arguments.sid, arguments.agent_gone_s
+        self._items: list[m.UpItem] = [m.Hello(m.SESSION_VERSION, arguments.token, facts)]
+        self._channel = Channel()
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.socket = self._dial(arguments)
+        self._heard = self.next_beat = time.monotonic()
+
+    def is_agent_gone(self, now: float) -> bool:
+        """Whether nothing was heard for so long that nobody will come back."""
+        return now - self._heard > self._gone_s
+
+    def send(self, items: list[m.UpItem]) -> None:
+        """Send ``items`` in one frame; they arrive once, also across a reconnect."""
+        number = self._channel.next_number()
+        frame = m.up_codec.encode(m.Up(number, self._channel.have, items))
+        self._channel.keep(frame, time.monotonic())
+        self.socket.send(frame)
+
+    def beat(self, now: float) -> None:
+        """Say that this session lives, what it has, and again what the agent lacks."""
+        self.next_beat = now + BEAT_S
+        self.socket.send(self._hello())
+        for frame in self._channel.repeat(now):
+            self.socket.send(frame)
+
+    def wait(self) -> list[m.DownItem]:
+        """Wait for one frame, at most a heartbeat; a blocking receive is the cheapest poll."""
+        try:
+            return self._open(self.socket.recv())
+        except zmq.Again:
+            return []
+
+    def read(self) -> list[m.DownItem]:
+        """Return what has come."""
+        items: list[m.DownItem] = []
+        while True:
+            try:
+                items += self._open(self.socket.recv(zmq.NOBLOCK))
+            except zmq.Again:
+                return items
+
+    def linger(self) -> None:
+        """Wait until the agent has everything, or it takes too long."""
+        deadline = time.monotonic() + LINGER_S
+        self.beat(time.monotonic())
+        while not self._channel.is_clear and time.monotonic() < deadline:
+            if self.socket.poll(200):
+                self.read()
+            else:
+                self.beat(time.monotonic())
+
+    def close(self) -> None:
+        """Hang up."""
+        self.socket.close(linger=0)
+        self._context.term()
+
+    def _hello(self) -> bytes:
+        return m.up_codec.encode(m.Up(0, self._channel.beat(), self._items, self._sid))
+
+    def _open(self, frame: bytes) -> list[m.DownItem]:
+        try:
+            down = m.down_codec.decode(frame)
+        except MalformedMessage:
+            return []  # what was lost with it is repeated
+        self._heard = now = time.monotonic()
+        if not self._channel.accept(down.number, down.have, now):
+            self.beat(now)
+            return []
+        if self._channel.owes >= _OWED_FRAMES:
+            self.beat(now)
+        return down.items
+
+    def _dial(self, arguments: m.Arguments) -> zmq.Socket[bytes]:
+        """Connect to the first of the addresses that answers a hello."""
+        sockets = [_connect(self._context, arguments, address) for address in arguments.addresses]
+        poller = zmq.Poller()
+        for candidate in sockets:
+            candidate.send(self._hello())
+            poller.register(candidate, zmq.POLLIN)
+        ready = dict(poller.poll(int(self._gone_s * 1000)))
+        chosen = next((candidate for candidate in sockets if candidate in ready), sockets[0])
+        for candidate in sockets:
+            if candidate is not chosen:
+                candidate.close(linger=0)
+        if len(sockets) > 1:
+            chosen.send(self._hello())  # the agent answers where it was greeted last
+        chosen.setsockopt(zmq.RCVTIMEO, int(BEAT_S * 1000))
+        return chosen
+
+
+def _connect(
+    context: zmq.Context[zmq.Socket[bytes]], arguments: m.Arguments, address: str
+) -> zmq.Socket[bytes]:
+    dealer = context.socket(zmq.DEALER)
+    dealer.setsockopt(zmq.LINGER, 0)
+    dealer.setsockopt(zmq.SNDHWM, 0)
+    dealer.setsockopt(zmq.RCVHWM, 0)
+    dealer.setsockopt(zmq.IPV6, 1)
+    dealer.setsockopt(zmq.HEARTBEAT_IVL, 5000)
+    dealer.setsockopt(zmq.HEARTBEAT_TIMEOUT, 20000)
+    dealer.setsockopt(zmq.RECONNECT_IVL_MAX, 2000)
+    if arguments.server_key:
+        dealer.curve_serverkey = arguments.server_key.encode()
+        dealer.curve_publickey = arguments.public_key.encode()
+        dealer.curve_secretkey = arguments.secret_key.encode()
+    dealer.connect(address)
+    return dealer

@@ -56,21 +56,23 @@ class DisplayHandle:
     ----------
     display_id : str
         Names the place.
-    show : callable
-        The ``display`` function it came from.
     """
 
-    def __init__(self, display_id: str, show: Callable[..., Any]) -> None:
+    def __init__(self, display_id: str) -> None:
         self.display_id = display_id
-        self._show = show
 
     def display(self, value: Any, **options: Any) -> None:
         """Show ``value`` in a new place under the same id."""
-        self._show(value, display_id=self.display_id, **options)
+        _display(value, display_id=self.display_id, **options)
 
     def update(self, value: Any, **options: Any) -> None:
         """Show ``value`` in place of what was shown."""
-        self._show(value, display_id=self.display_id, update=True, **options)
+        _display(value, display_id=self.display_id, update=True, **options)
+
+
+def _display(value: Any, **options: Any) -> None:
+    # Looked up when used: a handle that came back to a notebook shows there.
+    builtins.display(value, **options)  # type: ignore[attr-defined]  # see install_display; IPython has its own
 
 
 def install_display(publish: Callable[[str, dict[str, Any]], None]) -> None:
@@ -100,7 +102,7 @@ def install_display(publish: Callable[[str, dict[str, Any]], None]) -> None:
             bundle = dict(value) if raw else mimebundle(value)
             data = {"data": bundle, "metadata": dict(metadata or {}), "transient": transient}
             publish("update_display" if update else "display", data)
-        return DisplayHandle(name, display) if name is not None and not update else None
+        return DisplayHandle(name) if name is not None and not update else None
 
     builtins.display = display  # type: ignore[attr-defined]  # IPython puts it there, too
 

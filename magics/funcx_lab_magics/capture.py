@@ -26,10 +26,10 @@ LIMIT_BYTES = 10 * 1000 * 1000
 #: Says how many bytes a value takes on the wire, or raises `CannotSerialize`.
 Measure = Callable[[object], int]
 
+#: Names that are never the notebook's, whatever it has under them.
+OWN_AT_ENDPOINT = frozenset({"__name__", "__file__", "__doc__", "__builtins__", "__spec__", "__loader__"})
 #: Names that every cell has at the endpoint.
-PROVIDED = frozenset({*dir(builtins), "__name__", "__file__", "__doc__", "__builtins__", "display"}) - {
-    "get_ipython"
-}
+PROVIDED = frozenset({*dir(builtins), *OWN_AT_ENDPOINT, "display"}) - {"get_ipython"}
 
 
 @dataclass
@@ -93,6 +93,7 @@ def capture(
     endpoint: str,
     include: Sequence[str] | None = None,
     exclude: Collection[str] = (),
+    imports: Mapping[str, Sequence[str]] | None = None,
     measure: Measure | None = None,
 ) -> Capture:
     """Collect what a cell needs from the notebook.
@@ -111,6 +112,9 @@ def capture(
         Send these and no other data; modules are replayed all the same.
     exclude : collection of str
         Names that are neither sent nor missed.
+    imports : mapping, optional
+        Names that earlier cells imported at an endpoint, to their import statements: replayed when the
+        notebook itself does not have the name.
     measure : callable, optional
         Says how many bytes a value takes; raises `CannotSerialize` if it cannot be sent.
 
@@ -121,8 +125,13 @@ def capture(
     CannotSerialize
         A name cannot be sent.
     """
-    _refuse_undefined(cell, names, namespace, include, exclude)
+    earlier = {name: each for name, each in (imports or {}).items() if name not in namespace}
+    _refuse_undefined(cell, names, {*namespace, *earlier, *exclude}, include)
     found = Capture()
+    for name in names.reads:
+        if name in earlier and name not in exclude:
+            found.imports += earlier[name]
+            found.imported.append(name)
     for name, read in _wanted(names, namespace, include).items():
         if name in exclude:
             continue
@@ -140,7 +149,9 @@ def capture(
 
 
 def _wanted(names: CellNames, namespace: Mapping[str, Any], include: Sequence[str] | None) -> dict[str, Read]:
-    wanted = {name: read for name, read in names.reads.items() if name in namespace}
+    wanted = {
+        name: read for name, read in names.reads.items() if name in namespace and name not in OWN_AT_ENDPOINT
+    }
     for name in include or ():
         wanted.setdefault(name, Read(0, required=True))
     return wanted
@@ -149,15 +160,14 @@ def _wanted(names: CellNames, namespace: Mapping[str, Any], include: Sequence[st
 def _refuse_undefined(
     cell: Cell,
     names: CellNames,
-    namespace: Mapping[str, Any],
+    known: Collection[str],
     include: Sequence[str] | None,
-    exclude: Collection[str],
 ) -> None:
     for name in include or ():
-        if name not in namespace:
+        if name not in known:
             raise UsageError(f"-i names {name!r}, which is not defined here. Nothing was sent.")
     for name, read in names.reads.items():
-        if not read.required or name in namespace or name in exclude or name in PROVIDED:
+        if not read.required or name in known or name in PROVIDED:
             continue
         if name == "get_ipython":
             raise UsageError(

@@ -48,10 +48,12 @@ def remote(error: BaseException, traceback: str, where: str) -> BaseException:
     traceback : str
         The remote traceback.
     where : str
-        Host and task, e.g. ``"on local (node3), task 3f2a91c0…"``.
+        Host and task, e.g. ``"on local (node3), task …3f2a91c0"``.
     """
-    shown = notebook_traceback(traceback) if traceback.strip() else f"{type(error).__name__}: {error}"
-    return show_as(error, [f"{shown.rstrip()}\n  raised {where}"])
+    if traceback.strip():
+        return show_as(error, [f"{notebook_traceback(traceback)}\n  raised {where}"])
+    number = f" [{error.number}]" if isinstance(error, FuncxLabError) else ""
+    return show_as(error, [f"{type(error).__name__}: {error}{number}\n  {where}"])
 
 
 def notebook_traceback(traceback: str) -> str:

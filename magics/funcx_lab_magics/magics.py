@@ -53,6 +53,8 @@ class FuncXMagics(Magics):
         self._shell = shell
         self.settings = FuncX(parent=shell)
         self.tasks = NotebookTasks(Home(shell.user_ns, self._say))
+        #: what cells imported at an endpoint: later cells there may use it, as if it had come back
+        self._imports: dict[str, list[str]] = {}
         self._client: tuple[str, funcx_lab.FuncXClient] | None = None
         self._subcommands = Subcommands(shell, self.settings, self.tasks, self.client)
 
@@ -97,7 +99,7 @@ class FuncXMagics(Magics):
             return self._run(with_defaults(options, self.settings), cell)
 
     def _run(self, options: argparse.Namespace, source: str) -> Any:
-        ready = prepare(self._place(source), options, self._namespace())
+        ready = prepare(self._place(source), options, self._namespace(), self._imports)
         line = ManifestLine(self._shell, ready.manifest, quiet=options.quiet and not options.dry_run)
         line.show("dry run: nothing was sent" if options.dry_run else "")
         if options.dry_run:
@@ -120,6 +122,7 @@ class FuncXMagics(Magics):
     def _submit(self, ready: ReadyCell) -> Task:
         client = self.client()
         future = ready.submit(client)
+        self._imports.update(ready.imported)
         return self.tasks.add(client, future, ready.options.endpoint, ready.options.name or "")
 
     def _say(self, text: str) -> None:

@@ -16,11 +16,11 @@ from funcx_lab_magics.scopes import (
     ComprehensionNode,
     FunctionNode,
     Scope,
-    bound_by_import,
     bound_by_pattern,
     class_scope,
     comprehension_scope,
     function_scope,
+    import_statements,
     outer_parts,
     walrus_targets,
 )
@@ -55,8 +55,8 @@ class CellNames:
         Needed names in the order of their first read. Builtins are among them.
     assigned : list
         Names the cell gives a value at its top level, imports left out.
-    imported : list
-        Names its import statements bind.
+    imported : dict
+        Names its import statements bind, each to the statements that bind it.
     attributes : dict
         For each name, the dotted paths read on it: ``scipy.stats.norm`` gives ``"stats.norm"``.
     open_ended : bool
@@ -65,7 +65,7 @@ class CellNames:
 
     reads: dict[str, Read]
     assigned: list[str]
-    imported: list[str] = field(default_factory=list)
+    imported: dict[str, list[str]] = field(default_factory=dict)
     attributes: dict[str, set[str]] = field(default_factory=dict)
     open_ended: bool = False
 
@@ -90,7 +90,7 @@ def read_names(source: str) -> CellNames:
     return CellNames(
         reads=flow.reads,
         assigned=[name for name in flow.assigned if name not in flow.imported],
-        imported=list(flow.imported),
+        imported=flow.imported,
         attributes=_attributes(tree),
         open_ended=flow.open_ended,
     )
@@ -115,7 +115,7 @@ class _Flow:
     def __init__(self) -> None:
         self.reads: dict[str, Read] = {}
         self.assigned: dict[str, None] = {}
-        self.imported: dict[str, None] = {}
+        self.imported: dict[str, list[str]] = {}
         self.open_ended = False
         self._certain: set[str] = set()
         self._possible: set[str] = set()
@@ -218,12 +218,13 @@ class _Flow:
         self._define(node.name, methods)
 
     def _on_Import(self, node: ast.Import | ast.ImportFrom) -> None:  # noqa: N802  # the same
-        for name in bound_by_import(node):
+        for name, statement in import_statements(node).items():
             if name == "*":
                 self.open_ended = True
             else:
+                known = self.imported.get(name, [])  # `import a.b` and `import a.c` both bind a
                 self.bind(name)
-                self.imported.setdefault(name)
+                self.imported[name] = [*known, statement]
 
     _on_ImportFrom = _on_Import  # noqa: N815  # the same
 

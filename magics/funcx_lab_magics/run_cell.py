@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,8 @@ class ReadyCell:
         What is sent and what comes back.
     outputs : list of str or None
         The names to bring back, whatever their size; None: those the cell assigns, up to 1 MiB each.
+    imported : mapping
+        The names it imports itself, to its import statements.
     options : argparse.Namespace
         The line's options.
     """
@@ -41,6 +44,7 @@ class ReadyCell:
     cell: Cell
     manifest: Manifest
     outputs: list[str] | None
+    imported: Mapping[str, list[str]]
     options: argparse.Namespace
 
     def submit(self, client: FuncXClient) -> TaskFuture[Any]:
@@ -61,12 +65,17 @@ class ReadyCell:
             imports=captured.imports,
         )
         arguments = serialize.pack_arguments((), captured.values)
-        label = self.options.name or None
+        label = self.options.name or self.cell.filename.replace("Cell ", "")
         options = TaskOptions(walltime_s=self.options.timeout, label=label)
         return client.submit_packed(function, arguments, self.options.endpoint, options=options)
 
 
-def prepare(cell: Cell, options: argparse.Namespace, namespace: Mapping[str, Any]) -> ReadyCell:
+def prepare(
+    cell: Cell,
+    options: argparse.Namespace,
+    namespace: Mapping[str, Any],
+    imports: Mapping[str, list[str]] | None = None,
+) -> ReadyCell:
     """Read a cell and collect what it needs; nothing is sent.
 
     Parameters
@@ -77,6 +86,8 @@ def prepare(cell: Cell, options: argparse.Namespace, namespace: Mapping[str, Any
         The line's options, defaults filled in.
     namespace : mapping
         The notebook's names, without IPython's own.
+    imports : mapping, optional
+        What earlier cells imported at an endpoint, as `capture`.
 
     Raises
     ------
@@ -94,6 +105,7 @@ def prepare(cell: Cell, options: argparse.Namespace, namespace: Mapping[str, Any
         endpoint=options.endpoint,
         include=options.include,
         exclude=options.exclude,
+        imports=imports,
     )
     manifest = Manifest(
         options.endpoint,
@@ -101,12 +113,13 @@ def prepare(cell: Cell, options: argparse.Namespace, namespace: Mapping[str, Any
         expected,
         {name for name in expected if name in namespace},
     )
-    return ReadyCell(cell, manifest, outputs, options)
+    return ReadyCell(cell, manifest, outputs, names.imported, options)
 
 
 def _read(cell: Cell) -> CellNames:
     try:
-        compile(cell.source, cell.filename, "exec", dont_inherit=True)
+        flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        compile(cell.source, cell.filename, "exec", flags=flags, dont_inherit=True)
         return read_names(cell.source)
     except SyntaxError as err:
         raise UsageError(_syntax_message(cell, err)) from None

@@ -115,6 +115,19 @@ def bound_by_import(node: ast.Import | ast.ImportFrom) -> list[str]:
     return [alias.asname or alias.name for alias in node.names]
 
 
+def import_statements(node: ast.Import | ast.ImportFrom) -> dict[str, str]:
+    """Return, for each name an import statement binds, a statement that binds it alone."""
+    single: dict[str, str] = {}
+    for name, alias in zip(bound_by_import(node), node.names, strict=True):
+        alone = (
+            ast.Import([alias])
+            if isinstance(node, ast.Import)
+            else ast.ImportFrom(node.module, [alias], node.level)
+        )
+        single[name] = ast.unparse(alone)
+    return single
+
+
 def bound_by_pattern(pattern: ast.AST) -> list[str]:
     """Return the names a ``case`` pattern binds."""
     names = []

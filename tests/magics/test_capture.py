@@ -107,8 +107,17 @@ def test_a_name_that_may_not_be_needed_is_not_missed() -> None:
     assert take("if 1:\n    x = 2\nx\ntry:\n    y\nexcept NameError:\n    pass", {}).values == {}
 
 
+def test_what_an_earlier_cell_imported_is_replayed() -> None:
+    earlier = {"np": ["import numpy as np"], "x": ["import x"], "os": ["import os", "import os.path"]}
+    found = take("np.mean(x)\nos.path", {"x": 1}, imports=earlier)
+    assert found.imports == ["import numpy as np", "import os", "import os.path"]
+    assert found.imported == ["np", "os"]
+    assert found.values == {"x": 1}
+    assert take("np.mean(1)", {}, imports=earlier, exclude=["np"]).imports == []
+
+
 def test_builtins_need_nothing_unless_they_are_overshadowed() -> None:
-    assert take("sum(print(__name__))", {}).values == {}
+    assert take("sum(print(__name__))", {"__name__": "__main__"}).values == {}
     assert take("sum(1)", {"sum": 5}).values == {"sum": 5}
 
 

@@ -36,6 +36,14 @@ def test_names_go_there_and_come_back(notebook: Any) -> None:
     assert ran.manifest.endswith("· replays np · brings back scaled, score (replaces)")
 
 
+def test_what_one_cell_imports_the_next_can_use(notebook: Any) -> None:
+    notebook.good("%%funcx\nimport math\nfrom os import path as p")
+    ran = notebook.good("%%funcx\nmath.sqrt(4), p.join('a', 'b')")
+    assert ran.result == (2.0, "a/b")
+    assert ran.manifest == "→ local · replays math, p"
+    assert "math" not in notebook
+
+
 def test_functions_and_classes_of_the_notebook_go_there(notebook: Any) -> None:
     notebook.good(
         "import math\nOFFSET = 1\n"

@@ -107,7 +107,7 @@ def test_names_of_a_cell(cell: str, required: str, optional: str, assigned: str)
 
 def test_imports_are_told_apart_from_assigned_names() -> None:
     names = read_names("import numpy as np\nfrom math import pi\nimport os.path\nx = pi\nnp = 3")
-    assert names.imported == ["pi", "os"]
+    assert names.imported == {"pi": ["from math import pi"], "os": ["import os.path"]}
     assert names.assigned == ["x", "np"] or set(names.assigned) == {"x", "np"}
 
 

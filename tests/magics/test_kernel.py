@@ -1,0 +1,243 @@
+"""Notebooks in a real kernel against the real hub service and its endpoint ``local``."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from jupyter_client.blocking.client import BlockingKernelClient
+from jupyter_client.manager import KernelManager
+
+TIMEOUT_S = 60.0
+
+
+class Kernel:
+    """Executes cells and collects their outputs; updates go to the display they name, as in a front end."""
+
+    def __init__(self, manager: KernelManager, client: BlockingKernelClient) -> None:
+        self.manager, self.client = manager, client
+        self.displays: dict[str, dict[str, Any]] = {}
+
+    def run(
+        self, cell: str, on_output: Callable[[dict[str, Any]], None] | None = None
+    ) -> list[dict[str, Any]]:
+        """Execute a cell; return its outputs as they are when it has ended."""
+        asked = self.client.execute(cell)
+        outputs: list[dict[str, Any]] = []
+        while True:
+            message = self.client.get_iopub_msg(timeout=TIMEOUT_S)
+            kind, content = message["header"]["msg_type"], message["content"]
+            mine = message["parent_header"].get("msg_id") == asked
+            if kind == "status":
+                if mine and content["execution_state"] == "idle":
+                    self.client.get_shell_msg(timeout=TIMEOUT_S)
+                    return outputs
+            elif kind == "update_display_data":
+                self.displays[content["transient"]["display_id"]].update(
+                    data=content["data"], metadata=content["metadata"]
+                )
+            elif mine and kind != "execute_input":
+                outputs.append({"type": kind, **content})
+                display_id = content.get("transient", {}).get("display_id")
+                if display_id:
+                    self.displays[display_id] = outputs[-1]
+                if on_output is not None:
+                    on_output(outputs[-1])
+
+    def wait_for(self, expression: Callable[[], bool]) -> None:
+        """Use the kernel until the expression holds: updates are read on the way."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while not expression():
+            assert time.monotonic() < deadline, self.displays
+            self.run("None")
+            time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    home = tmp_path_factory.mktemp("home")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("FUNCX_LAB")}
+    environment |= {"FUNCX_LAB_HOME": str(home / "funcx"), "IPYTHONDIR": str(home / "ipython")}
+    manager = KernelManager(kernel_name="python3")
+    manager.start_kernel(env=environment, cwd=str(home))
+    client = manager.blocking_client()
+    client.start_channels()
+    client.wait_for_ready(timeout=TIMEOUT_S)
+    kernel = Kernel(manager, client)
+    kernel.run("%load_ext funcx_lab")
+    yield kernel
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+    manager.cleanup_resources()
+    subprocess.run(
+        [sys.executable, "-m", "funcx_lab.cli", "stop"], env=environment, check=True, timeout=TIMEOUT_S
+    )
+
+
+def streams(outputs: list[dict[str, Any]], name: str) -> str:
+    return "".join(output["text"] for output in outputs if output.get("name") == name)
+
+
+def plain(outputs: list[dict[str, Any]], kind: str) -> list[str]:
+    return [output["data"]["text/plain"] for output in outputs if output["type"] == kind]
+
+
+def test_value_streams_and_metadata(kernel: Kernel) -> None:
+    outputs = kernel.run("%%funcx -o none\nimport sys\nprint('out')\nprint('err', file=sys.stderr)\n6 * 7")
+    assert plain(outputs, "execute_result") == ["42"]
+    assert streams(outputs, "stdout") == "out\n"
+    assert streams(outputs, "stderr") == "err\n"
+    manifest = outputs[0]
+    assert manifest["data"]["text/plain"] == "→ local"
+    assert manifest["metadata"]["funcx"]["endpoint"] == "local"
+    assert len(manifest["metadata"]["funcx"]["task_id"]) == 36
+    assert plain(kernel.run("_"), "execute_result") == ["42"]
+
+
+def test_output_comes_while_the_cell_runs(kernel: Kernel) -> None:
+    seen: list[float] = []
+
+    def note(output: dict[str, Any]) -> None:
+        if output["type"] == "stream":
+            seen.append(time.monotonic())
+
+    kernel.run(
+        "%%funcx\nimport time\nfor i in range(3):\n    print(i, flush=True)\n    time.sleep(0.5)",
+        on_output=note,
+    )
+    assert len(seen) >= 3
+    assert seen[-1] - seen[0] > 0.6
+
+
+def test_arrays_and_frames_both_ways(kernel: Kernel) -> None:
+    kernel.run(
+        "import numpy as np, pandas as pd\nframe = pd.DataFrame({'a': np.arange(4)})\ngrid = np.eye(300)"
+    )
+    outputs = kernel.run("%%funcx -o grid,frame\ngrid = grid * 2\nframe['b'] = frame.a ** 2\nframe")
+    table = next(output for output in outputs if output["type"] == "execute_result")
+    assert "<table" in table["data"]["text/html"]
+    assert plain(kernel.run("int(frame.b.sum()), float(grid.sum())"), "execute_result") == ["(14, 600.0)"]
+
+
+def test_a_figure_is_shown(kernel: Kernel) -> None:
+    outputs = kernel.run("%%funcx\nimport matplotlib.pyplot as plt\n_ = plt.plot([1, 3, 2])\nplt.show()")
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 1
+    assert streams(outputs, "stderr") == ""
+
+
+def test_display_and_its_updates(kernel: Kernel) -> None:
+    outputs = kernel.run(
+        "%%funcx\nhandle = display('one', display_id=True)\nhandle.update('two')\ndisplay({'k': 1})"
+    )
+    assert plain(outputs, "display_data")[1:] == ["'two'", "{'k': 1}"]
+
+
+def test_functions_and_classes_both_ways(kernel: Kernel) -> None:
+    kernel.run(
+        "def double(x):\n    return 2 * x\nclass Pair:\n    def __init__(self, a):\n        self.a = a"
+    )
+    kernel.run(
+        "%%funcx\nlevel = 5\ndef lift(x):\n    return double(x) + level\n"
+        "class Kept:\n    start = level\npair = Pair(lift(1))\nkept = Kept()"
+    )
+    outputs = kernel.run("lift(2), pair.a, isinstance(pair, Pair), Kept.start, isinstance(kept, Kept)")
+    assert plain(outputs, "execute_result") == ["(9, 7, True, 5, True)"]
+    again = kernel.run("%%funcx\nlift(pair.a), isinstance(pair, Pair), isinstance(kept, Kept)")
+    assert plain(again, "execute_result") == ["(19, True, True)"]
+
+
+def test_an_error_shows_the_notebooks_lines(kernel: Kernel) -> None:
+    outputs = kernel.run("%%funcx\nvalues = [1, 2]\n\ndef pick(i):\n    return values[i]\n\npick(7)")
+    error = next(output for output in outputs if output["type"] == "error")
+    assert error["ename"] == "IndexError"
+    text = "\n".join(error["traceback"])
+    assert ", line 7\n    pick(7)" in text
+    assert ", line 5, in pick\n    return values[i]" in text
+    assert "funcx_lab" not in text
+    assert "raised on local (" in text.splitlines()[-1]
+    again = "get_ipython().run_cell_magic('funcx', '-q', '1 / 0')"
+    caught = kernel.run(f"try:\n    {again}\nexcept ZeroDivisionError:\n    print('caught')")
+    assert streams(caught, "stdout") == "caught\n"
+
+
+def test_refusals_are_one_red_line(kernel: Kernel) -> None:
+    for cell, words in {
+        "%%funcx\nnowhere + 1": "line 2:  nowhere + 1",
+        "%%funcx --memo\n1": "unrecognized arguments",
+        "%%funcx\nx = = 1": "SyntaxError",
+    }.items():
+        outputs = kernel.run(cell)
+        assert [output["type"] for output in outputs] == ["stream"]
+        assert words in streams(outputs, "stderr")
+    error = kernel.run("%%funcx nowhere\n1")[-1]
+    assert (error["type"], error["ename"]) == ("error", "EndpointNotFound")
+    assert len(error["traceback"]) == 1
+
+
+def test_a_worker_that_dies_is_our_error(kernel: Kernel) -> None:
+    error = kernel.run("%%funcx\nimport os\nos._exit(1)")[-1]
+    assert error["ename"] == "TaskPoisoned"
+    assert "workers died" in error["traceback"][0]
+
+
+def test_a_background_cell_has_a_card_that_follows_it(kernel: Kernel) -> None:
+    outputs = kernel.run(
+        "%%funcx -b --task job -n 'long fit'\n"
+        "import time\nprint('step one')\ntime.sleep(1)\nscore = 0.9\nscore * 10"
+    )
+    cards = [output for output in outputs if "fx-repr" in output.get("data", {}).get("text/html", "")]
+    assert len(cards) == 1
+    card = cards[0]
+    assert card["metadata"]["funcx"]["label"] == "long fit"
+    kernel.wait_for(lambda: "<strong>success</strong>" in card["data"]["text/html"])
+    assert "step one" in card["data"]["text/html"]
+    assert plain(kernel.run("job.state, 'score' in globals()"), "execute_result") == ["('success', False)"]
+    assert plain(kernel.run("%funcx result"), "execute_result") == ["9.0"]
+    assert plain(kernel.run("score"), "execute_result") == ["0.9"]
+    assert streams(kernel.run("%funcx logs last"), "stdout") == "step one\n"
+    assert "long fit" in plain(kernel.run("%funcx tasks -n 3"), "execute_result")[0]
+
+
+def test_an_interrupt_cancels_the_task(kernel: Kernel) -> None:
+    def interrupt(output: dict[str, Any]) -> None:
+        if output.get("text", "").startswith("running"):
+            kernel.manager.interrupt_kernel()
+
+    outputs = kernel.run(
+        "%%funcx\nimport time\nprint('running', flush=True)\ntime.sleep(600)", on_output=interrupt
+    )
+    error = outputs[-1]
+    assert error["ename"] == "CellInterrupted"
+    assert error["traceback"][0].startswith("Cancelled …")
+    assert " on local after " in error["traceback"][0]
+    state = kernel.run("list(__import__('funcx_lab').FuncXClient().get_tasks(limit=1))[0]['state']")
+    assert plain(state, "execute_result") == ["'cancelled'"]
+    assert plain(kernel.run("%%funcx\n'alive'"), "execute_result") == ["'alive'"]
+
+
+def test_endpoint_names_complete(kernel: Kernel) -> None:
+    def complete(text: str, at: int) -> list[str]:
+        reply = kernel.client.complete(text, at, reply=True, timeout=TIMEOUT_S)
+        matches: list[str] = reply["content"]["matches"]
+        return matches
+
+    assert complete("%%funcx lo\nx", 10) == ["local"]
+    assert complete("%funcx sta", 10) == ["status"]
+    assert complete("%%funcx -o be\nbest = 1", 13) == ["best"]
+
+
+def test_a_task_is_found_again_by_the_next_kernel(kernel: Kernel) -> None:
+    kernel.run("%%funcx -b --task job\nfound = 11\nfound + 1")
+    task_id = plain(kernel.run("job.task_id"), "execute_result")[0].strip("'")
+    kernel.manager.restart_kernel(now=True)
+    kernel.client.wait_for_ready(timeout=TIMEOUT_S)
+    kernel.run("%load_ext funcx_lab")
+    assert plain(kernel.run(f"%funcx result {task_id[-10:]}"), "execute_result") == ["12"]
+    assert plain(kernel.run("found"), "execute_result") == ["11"]
+    shown = kernel.run(f"%funcx attach {task_id}")
+    assert "success" in shown[0]["data"]["text/html"]

@@ -132,10 +132,10 @@ class Connection:
         except msgspec.DecodeError as err:
             raise MalformedMessage(f"The outcome of task {task_id} cannot be read: {err}.") from err
 
-    def group(self, group_id: str) -> list[str]:
-        """Ask for the ids of a group's tasks, oldest first."""
+    def group(self, group_id: str, state: str | None = None) -> list[str]:
+        """Ask for the ids of a group's tasks, of those in ``state`` if one is given; oldest first."""
         task_ids: list[str] = []
-        query: dict[str, Any] = {"group": group_id, "limit": 1000}
+        query: dict[str, Any] = {"group": group_id, "state": state, "limit": 1000}
         while True:
             page = self.transport.json("GET", "/v3/tasks", query=query)
             task_ids += [str(record["task_id"]) for record in page["tasks"]]

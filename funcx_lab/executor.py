@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import itertools
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -12,12 +13,15 @@ from funcx_lab.errors import UsageError
 from funcx_lab.futures import TaskFuture
 from funcx_lab.identifiers import new_id
 from funcx_lab.serialize import pack_arguments
+from funcx_lab.stream import ANSWER_TIMEOUT_S
 from funcx_lab.submit_queue import Route
 
 T = TypeVar("T")
 
 #: With ``chunksize=None``, `map` makes about so many tasks.
 _CHUNKS = 64
+#: A worker tells that it runs a call when that has taken 50 ms; the news is here after so many seconds.
+_REPORT_S = 0.15
 
 
 class Executor(concurrent.futures.Executor):
@@ -56,7 +60,7 @@ class Executor(concurrent.futures.Executor):
         self.task_group_id = task_group_id or new_id()
         self._options = self._connection.options(label)
         self._routes: dict[str, Route] = {}
-        self._unfinished: set[concurrent.futures.Future[Any]] = set()
+        self._unfinished: set[TaskFuture[Any]] = set()
         self._is_shut_down = False
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> TaskFuture[T]:
@@ -120,13 +124,17 @@ class Executor(concurrent.futures.Executor):
         wait : bool
             Wait until all of its tasks have ended.
         cancel_futures : bool
-            Cancel the tasks that have not ended; unlike with local executors, those that run too.
+            Cancel the tasks that do not run yet. (``future.cancel()`` also stops one that runs.)
+
+        Raises
+        ------
+        TransportError
+            If tasks are to be cancelled and the service does not answer.
         """
         self._is_shut_down = True
         unfinished = list(self._unfinished)
         if cancel_futures and unfinished:
-            task_ids = [future.task_id for future in unfinished if isinstance(future, TaskFuture)]
-            self._connection.stream.cancel(task_ids)
+            self._cancel_waiting(unfinished)
         if wait:
             concurrent.futures.wait(unfinished)
 
@@ -139,6 +147,14 @@ class Executor(concurrent.futures.Executor):
             If the service cannot say.
         """
         return [self._connection.watch(task_id) for task_id in self._connection.group(self.task_group_id)]
+
+    def _cancel_waiting(self, unfinished: list[TaskFuture[Any]]) -> None:
+        running: set[str] = set()
+        if self._connection.stream.flush(ANSWER_TIMEOUT_S):
+            time.sleep(_REPORT_S)
+            running.update(self._connection.group(self.task_group_id, state="running"))
+        task_ids = [future.task_id for future in unfinished if not future.done()]
+        self._connection.stream.cancel([task_id for task_id in task_ids if task_id not in running])
 
     def _route(self, function_id: str) -> Route:
         # One object per function: the stream compares routes by identity first.

@@ -73,6 +73,7 @@ class StandIn:
         self.posts = 0
         self.hold = False
         self.mute = False
+        self.workers = 0
         self.refuse: FuncxLabError | None = None
         self.token = TOKEN
         self.answers: list[tuple[int, dict[str, str], Any]] = []
@@ -270,6 +271,8 @@ class RestHandler(tornado.web.RequestHandler):
         elif path == "v3/tasks":
             group = self.get_query_argument("group")
             ids = [task_id for task_id, (submit, _) in self.standin.tasks.items() if submit.group_id == group]
+            if self.get_query_argument("state", "") == "running":
+                ids = ids[: self.standin.workers]
             self.finish({"tasks": [{"task_id": task_id} for task_id in ids[::-1]], "next": None})
         elif parts[1] == "objects":
             self.finish(self.standin.objects[parts[2]])

@@ -133,12 +133,14 @@ def test_shutdown_without_wait_returns_at_once_and_tasks_go_on(standin, client) 
     assert future.result(10) == 32
 
 
-def test_shutdown_may_cancel(standin, client) -> None:
-    standin.hold = True
+def test_shutdown_may_cancel_what_does_not_run_yet(standin, client) -> None:
+    standin.hold, standin.workers = True, 2
     executor = Executor("cluster", client)
     futures = [executor.submit(pow, 2, n) for n in range(5)]
-    executor.shutdown(wait=True, cancel_futures=True)
-    assert all(future.cancelled() for future in futures)
+    executor.shutdown(wait=False, cancel_futures=True)
+    assert [future.cancelled() for future in futures] == [False, False, True, True, True]
+    standin.release()
+    assert [future.result(10) for future in futures[:2]] == [1, 2]
 
 
 def test_an_empty_executor_shuts_down(client) -> None:

@@ -89,7 +89,7 @@ def test_nobody_answers() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         transport = Transport(Service(url, "t"), timeout=0.1)
-        with pytest.raises(ServiceTimeout, match="no answer within 0.1 s"):
+        with pytest.raises(ServiceTimeout, match=r"no answer within 0\.1 s"):
             transport.json("POST", "/v3/endpoints", {})
         transport.close()
 

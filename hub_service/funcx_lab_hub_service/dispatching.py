@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from funcx_lab.protocol.messages import TaskOptions
@@ -35,8 +35,8 @@ class Dispatcher(Protocol):
     def queued(self, endpoint_id: str) -> None:
         """Tasks for this endpoint are in the writer's queue, to be leased from the store."""
 
-    def withdraw(self, endpoint_id: str, task_ids: Iterable[str]) -> None:
-        """Forget these offered leases: their insert failed."""
+    def withdraw(self, endpoint_id: str, leases: Sequence[tuple[str, int]]) -> None:
+        """Forget these offered leases, and no others of the same tasks: their insert failed."""
 
     def cancelled(self, endpoint_id: str, leases: Sequence[tuple[str, int | None]]) -> None:
         """Tell the endpoint that these tasks have ended: it may stop them."""

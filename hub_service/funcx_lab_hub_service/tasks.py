@@ -130,7 +130,8 @@ class Tasks:
 
         def done(conflicts: list[str], error: BaseException | None) -> None:
             self._pending -= pending
-            void = conflicts if error is None else [task.task_id for task in taken]
+            leases = [(task.task_id, tag) for task, tag in zip(taken, tags, strict=False)]
+            void = leases if error is not None else [lease for lease in leases if lease[0] in conflicts]
             if void and self._dispatcher is not None:
                 self._dispatcher.withdraw(target.endpoint_id, void)
             if future.cancelled():

@@ -309,8 +309,8 @@ class DispatchState:
         self._queued_since_fetch = True
         return self._fetch()
 
-    def stop(self, leases: Iterable[tuple[str, int | None]]) -> list[Instruction]:
-        """Stop tasks that have ended or were never taken in."""
+    def stop(self, leases: Sequence[tuple[str, int | None]] | Sequence[Lease]) -> list[Instruction]:
+        """Stop tasks that have ended, under the lease named or, if none is, the one that is out."""
         tags = []
         for task_id, tag in leases:
             tag = self.leases.tag(task_id) if tag is None else tag
@@ -320,6 +320,10 @@ class DispatchState:
         if self.session is None or not tags:
             return []
         return [Send(self.session.peer, Cancel(self.session.number, tags)), *self._fetch()]
+
+    def withdraw(self, leases: Sequence[Lease]) -> list[Instruction]:
+        """Stop leases whose tasks were not taken in; a newer lease of the same task stands."""
+        return self.stop([lease for lease in leases if self.leases.tag(lease[0]) == lease[1]])
 
     # --- time ---------------------------------------------------------------------------------------
 

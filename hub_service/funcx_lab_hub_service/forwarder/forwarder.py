@@ -134,7 +134,7 @@ class Forwarder:
         self.port = self._socket.open(self._host, self._wanted, self._last)
         self._tasks.attach(self)
         self._endpoints.when_deleted(self._on_deleted)
-        self._tick()
+        self._on_timer()
 
     async def stop(self) -> None:
         """Hang up; agents dial again until the service is back."""
@@ -162,10 +162,9 @@ class Forwarder:
         """Tell that tasks for this endpoint are in the writer's queue, to be leased from the store."""
         self.perform(endpoint_id, self.state(endpoint_id).queued())
 
-    def withdraw(self, endpoint_id: str, task_ids: Iterable[str]) -> None:
-        """Forget these offered leases: their insert failed."""
-        leases = [(task_id, None) for task_id in task_ids]
-        self.perform(endpoint_id, self.state(endpoint_id).stop(leases))
+    def withdraw(self, endpoint_id: str, leases: Sequence[tuple[str, int]]) -> None:
+        """Forget these offered leases, and no others of the same tasks: their insert failed."""
+        self.perform(endpoint_id, self.state(endpoint_id).withdraw(leases))
 
     def cancelled(self, endpoint_id: str, leases: Sequence[tuple[str, int | None]]) -> None:
         """Tell the endpoint that these tasks have ended: it may stop them."""
@@ -218,9 +217,12 @@ class Forwarder:
     def _cut_later(self, key: str) -> None:
         asyncio.get_running_loop().call_later(_PARTING_S, self._socket.cut, key)
 
-    def _tick(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(_TICK_S, self._tick)
-        now = time.monotonic()
+    def _on_timer(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(_TICK_S, self._on_timer)
+        self.tick(time.monotonic())
+
+    def tick(self, now: float) -> None:
+        """Do what is due at monotonic ``now`` (seconds)."""
         for endpoint_id, state in list(self._states.items()):
             self.perform(endpoint_id, state.tick(now))
 

@@ -335,7 +335,9 @@ def test_a_start_counts_for_the_lease_it_names_only() -> None:
 def test_events_are_stored_then_acknowledged() -> None:
     state, batches = ready(), [EventBatch("a", "run", 0, [])]
     assert state.receive(PEER, Events(100, batches), 0.0) == [StoreEvents(PEER, 100, batches)]
-    assert state.events_stored(PEER, 100, [("a", "run", 3)]) == [Send(PEER, EventsAck(100, [("a", "run", 3)]))]
+    assert state.events_stored(PEER, 100, [("a", "run", 3)]) == [
+        Send(PEER, EventsAck(100, [("a", "run", 3)]))
+    ]
 
 
 def test_stopping_names_the_lease() -> None:

@@ -170,7 +170,7 @@ class Objects:
         Raises
         ------
         ObjectNotFound
-            If there is none, or it is someone else's.
+            If there is none, it is someone else's, or its file was removed: then it may be uploaded again.
         """
         reader = self._database.reader
         if principal.endpoint_id is not None:
@@ -179,9 +179,10 @@ class Objects:
             size = store.owned_size(reader, sha256, principal.user)
             if size is None:
                 size = store.result_size(reader, sha256, principal.user)
-        if size is None:
+        path = self._path(sha256)
+        if size is None or not path.is_file():
             raise ObjectNotFound
-        return self._path(sha256), size
+        return path, size
 
     def _path(self, sha256: str) -> Path:
         return self._directory / sha256[:2] / sha256

@@ -38,7 +38,7 @@ class Outbox:
     write : callable
         Sends one frame; what it returns is done when the frame has left.
     close : callable
-        Called once when the client does not read at all.
+        Called once when the client does not read at all, or cannot be told what it asked for.
     """
 
     def __init__(self, write: Callable[[bytes], Awaitable[None]], close: Callable[[], None]) -> None:
@@ -46,6 +46,7 @@ class Outbox:
         self._close = close
         self._loop = asyncio.get_running_loop()
         self._items: list[OutcomeItem] = []
+        self._queued = 0
         self._unsent = 0
         self._drained = asyncio.Event()
         self._drained.set()
@@ -54,7 +55,7 @@ class Outbox:
     @property
     def is_slow(self) -> bool:
         """Whether the client is behind, so that nothing more should be gathered for it."""
-        return self._unsent >= SLOW
+        return self._queued + self._unsent >= SLOW
 
     async def drained(self) -> None:
         """Wait until the client has taken enough."""
@@ -65,6 +66,7 @@ class Outbox:
         if not self._items:
             self._loop.call_soon(self._flush)
         self._items += items
+        self._queued += sum(map(weight, items))
 
     def events(self, task_id: str, events: list[tuple[int, Event]], last: bool) -> None:
         """Send events, in as many messages as their size asks for."""
@@ -85,8 +87,13 @@ class Outbox:
         self._closed = True
         self._drained.set()
 
+    def give_up(self) -> None:
+        """Close the stream; the client comes again and resumes from its cursors."""
+        self.stop()
+        self._close()
+
     def _flush(self) -> None:
-        items, self._items = self._items, []
+        items, self._items, self._queued = self._items, [], 0
         first = total = 0
         for index, item in enumerate(items):
             more = weight(item)
@@ -101,11 +108,10 @@ class Outbox:
             return
         size = len(frame)
         self._unsent += size
-        if self.is_slow:
+        if self._unsent >= SLOW:
             self._drained.clear()
         if self._unsent > STUCK:
-            self.stop()
-            self._close()
+            self.give_up()
             return
         asyncio.ensure_future(self._write(frame)).add_done_callback(lambda done: self._sent(done, size))
 
@@ -113,5 +119,5 @@ class Outbox:
         if not done.cancelled():
             done.exception()  # a connection that broke is told by on_close
         self._unsent -= size
-        if not self.is_slow:
+        if self._unsent < SLOW:
             self._drained.set()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _FIRST_PAGE = 64
-_LARGEST_PAGE = 1024
+_LARGEST_PAGE = 256
 _EVENTS_PAGE = 256
 
 
@@ -73,7 +73,8 @@ class Replay:
                     return
                 await asyncio.sleep(0)  # others have their turn between two pages
         except Exception:
-            logger.exception("A subscription ended")
+            logger.exception("A subscription broke")
+            self.outbox.give_up()
 
 
 class GroupReplay(Replay):
@@ -98,16 +99,16 @@ class GroupReplay(Replay):
         """Send the next page of outcomes."""
         limit = self._page
         items = self.services.tasks.outcomes_after(self.principal, self._group_id, self.cursor, limit)
-        self._send(items)
-        size = sum(map(weight, items))
-        self._page = min(2 * limit, _LARGEST_PAGE) if size < SLOW // 2 else max(limit // 2, 1)
-        self._live = len(items) < limit
+        fitting = _fitting(items)
+        self._send(fitting)
+        self._page = min(2 * limit, _LARGEST_PAGE) if fitting is items else max(limit // 2, 1)
+        self._live = fitting is items and len(items) < limit
         return self._live
 
     def _tell(self, items: list[OutcomeItem]) -> None:
         if not self._live:
             return  # the pages reach them
-        if self.outbox.is_slow:
+        if self.outbox.is_slow or _fitting(items) is not items:
             self._live = False
             self._read_on()
             return
@@ -117,6 +118,16 @@ class GroupReplay(Replay):
         if items:
             self.cursor = items[-1].cursor
             self.outbox.outcomes(items)
+
+
+def _fitting(items: list[OutcomeItem]) -> list[OutcomeItem]:
+    """Return as many of the first items as may be sent at once, but one at least."""
+    total = 0
+    for index, item in enumerate(items):
+        total += weight(item)
+        if total > SLOW and index:
+            return items[:index]
+    return items
 
 
 class EventReplay(Replay):

@@ -35,7 +35,8 @@ logger = logging.getLogger(__name__)
 
 #: From so many submitted, uncommitted bytes on, no further message is read.
 _UNCOMMITTED_LIMIT = 16 * 1024 * 1024
-_WATCHES_A_TURN = 100
+_MESSAGES_A_TURN = 32
+_WATCHES_A_TURN = 64
 # WebSocket close codes
 _UNSUPPORTED, _MALFORMED, _POLICY, _TRY_AGAIN, _RESTART = 1003, 1007, 1008, 1013, 1012
 
@@ -62,13 +63,13 @@ class StreamHandler(Guard, tornado.websocket.WebSocketHandler):
         self.set_nodelay(True)
         self._outbox = Outbox(
             lambda frame: self.write_message(frame, binary=True),
-            lambda: self.close(_TRY_AGAIN, "reads too slowly"),
+            lambda: self.close(_TRY_AGAIN, "come again, from your cursors"),
         )
         self._replays: dict[tuple[str, str], Replay] = {}
         self._watches: dict[str, Callable[[], None]] = {}
         self._background: set[asyncio.Future[Any]] = set()
         self._submits: set[asyncio.Future[list[Refusal]]] = set()
-        self._uncommitted = 0
+        self._uncommitted = self._turns = 0
         self._room = asyncio.Event()
         self._handlers: dict[type, Callable[[Any], None]] = {
             Submit: self._submit,
@@ -96,7 +97,11 @@ class StreamHandler(Guard, tornado.websocket.WebSocketHandler):
             self._handlers[type(request)](request)
         except Exception as err:
             self._fail(getattr(request, "request", 0), err)
-        return self._committed_enough() if self._uncommitted > _UNCOMMITTED_LIMIT else None
+        self._turns += 1
+        if self._uncommitted > _UNCOMMITTED_LIMIT:
+            return self._committed_enough()
+        # Messages that wait in the buffer are read without a pause: let the others have their turn.
+        return asyncio.sleep(0) if self._turns % _MESSAGES_A_TURN == 0 else None
 
     def on_close(self) -> None:
         """Forget the client; its tasks go on."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -106,6 +108,31 @@ def test_a_signal_stops_it_in_good_order(launch: Callable[..., Program], number:
     assert program.end(number) == 0, program.output
     assert time.monotonic() - began < 10
     assert "Traceback" not in program.output
+
+
+def test_the_second_signal_stops_it_at_once(launch: Callable[..., Program], tmp_path: Path) -> None:
+    program = launch()
+    # A writer that holds the database keeps the stop waiting for its last commit.
+    with contextlib.closing(sqlite3.connect(tmp_path / "data" / "hub.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        program.process.send_signal(signal.SIGTERM)
+        host, port = urllib3.util.parse_url(program.url).host, urllib3.util.parse_url(program.url).port
+        deadline = time.monotonic() + 5
+        while accepts(str(host), int(port or 0)):
+            assert time.monotonic() < deadline, "the first signal did not stop it from accepting"
+            time.sleep(0.02)
+        assert program.process.poll() is None
+        began = time.monotonic()
+        assert program.end() == 128 + signal.SIGTERM
+        assert time.monotonic() - began < 2
+
+
+def accepts(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=2).close()
+    except ConnectionRefusedError:
+        return False
+    return True
 
 
 def test_the_embedded_service_writes_its_files(launch: Callable[..., Program], home: Path) -> None:

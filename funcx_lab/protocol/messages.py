@@ -293,7 +293,7 @@ class Codec(Generic[T]):
         """
         try:
             return self._decode(frame)  # type: ignore[no-any-return]  # msgspec cannot type a union held as a value
-        except (msgspec.DecodeError, RecursionError) as err:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as err:
             raise MalformedMessage(f"A frame of {len(frame)} bytes was refused: {err}") from err
 
 

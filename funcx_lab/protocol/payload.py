@@ -168,7 +168,7 @@ def read_header(block: Buffer) -> tuple[Header, int]:
         )
     try:
         return _decode(view[_PREFIX.size : end]), end
-    except msgspec.DecodeError as err:
+    except (msgspec.DecodeError, UnicodeDecodeError) as err:
         raise MalformedMessage(f"The payload's header is damaged: {err}") from err
 
 

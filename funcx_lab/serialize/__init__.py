@@ -16,7 +16,8 @@ from funcx_lab.serialize.display import collect_figures, mimebundle
 from funcx_lab.serialize.exceptions import pack_exception, unpack_exception
 from funcx_lab.serialize.functions import PackedFunction, pack_function, unpack_function
 from funcx_lab.serialize.globus import is_globus
-from funcx_lab.serialize.values import pack_arguments, pack_value, unpack_arguments, unpack_value
+from funcx_lab.serialize.results import pack_value, unpack_value
+from funcx_lab.serialize.values import pack_arguments, unpack_arguments
 
 __all__ = [
     "CellResult",

@@ -130,7 +130,7 @@ def unpack(parts: Sequence[Buffer]) -> CellFunction:
     """
     try:
         return CellFunction(msgspec.msgpack.decode(parts[0], type=CellSource))
-    except (msgspec.DecodeError, IndexError) as err:
+    except (msgspec.DecodeError, UnicodeDecodeError, IndexError) as err:
         raise MalformedMessage(f"The payload does not hold a cell: {err}") from err
 
 

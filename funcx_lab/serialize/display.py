@@ -8,6 +8,7 @@ import io
 import os
 import sys
 import uuid
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -133,6 +134,8 @@ def prepare_matplotlib() -> None:
     # A worker started from a kernel inherits the kernel's backend, which only works in a kernel.
     if not chosen or any(name in chosen for name in _KERNEL_BACKENDS):
         os.environ["MPLBACKEND"] = "Agg"
+    # plt.show() is what everybody writes; the figure is shown after the cell.
+    warnings.filterwarnings("ignore", message="FigureCanvasAgg is non-interactive")
 
 
 def collect_figures() -> list[dict[str, Any]]:

@@ -157,11 +157,17 @@ def _pickled(error: BaseException) -> pickling.Stream | None:
             if stream.buffers:  # large arrays inside an exception: the text must do
                 return None
             # An __init__ that takes other arguments than args shows only when it is loaded.
-            if stream.data.nbytes <= EXCEPTION_LIMIT and type(values.unpickle([stream.data])) is type(error):
+            if stream.data.nbytes <= EXCEPTION_LIMIT and _is_like(values.unpickle([stream.data]), error):
                 return stream
         except Exception:  # noqa: S112  # a user's __reduce__ or __init__ may raise anything
             continue
     return None
+
+
+def _is_like(copy: Any, error: BaseException) -> bool:
+    # By name: bytecode gives a new class at each load.
+    names = [(type(one).__module__, type(one).__qualname__) for one in (copy, error)]
+    return isinstance(copy, BaseException) and names[0] == names[1]
 
 
 class _Parts:
@@ -203,7 +209,7 @@ def _rebuild(block: Buffer) -> Exception | None:
         body = msgspec.msgpack.decode(parts[0], type=_Body)
         if header.format != "exception":
             return None
-    except (FuncxLabError, msgspec.DecodeError, IndexError):
+    except (FuncxLabError, msgspec.DecodeError, UnicodeDecodeError, IndexError):
         return None  # the text tells what happened
     made: Any = None
     if body.pickle and (not body.bound or header.python == payload.PYTHON):

@@ -10,7 +10,7 @@ import codecs
 import json
 import pickle  # the user's own client wrote it, and the task is the user's
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import FunctionType
 from typing import Any
 
@@ -23,6 +23,7 @@ _PACKED = re.compile(rb"\d{1,12}\n(?:[01][0-4]|s[td])\n")
 _DILL_DATA, _JSON, _ALL_DATA = "00", "11", "13"
 _DILL_CODE, _PICKLE_CODE, _COMBINED, _ALL_CODE = "01", "02", "10", "12"
 _PURE_SOURCES = ("st", "sd")
+_DILLED_SOURCES = ("03", "04")
 
 
 def is_globus(block: bytes | bytearray | memoryview) -> bool:
@@ -129,8 +130,10 @@ def pack_result(value: Any, serializers: Sequence[str] = ()) -> str:
         try:
             if identifier == _JSON:
                 return f"{_JSON}\n{json.dumps(value)}"
-            if identifier in (_DILL_DATA, _ALL_DATA):
+            if identifier == _DILL_DATA:
                 return f"{_DILL_DATA}\n{_dill_text(value)}"
+            if identifier == _ALL_DATA:
+                return f"{_ALL_DATA}\n{join([pack_result(value, [_DILL_DATA])])}"
         except Exception as err:  # a user's __reduce__ may raise anything; the next one may do
             problem = err
     reason = f"{type(problem).__name__}: {problem}" if problem else f"unknown serializers {list(serializers)}"
@@ -142,7 +145,7 @@ _NAMES = {"JSONData": _JSON, "DillDataBase64": _DILL_DATA, "AllDataStrategies": 
 
 def _identifier(name: str) -> str:
     # The client names them by identifier or by import path.
-    return _NAMES.get(name.rpartition(".")[2], name.strip())
+    return _NAMES.get(re.split("[.:]", name)[-1], name.strip())
 
 
 def _as_text(body: bytes | str) -> str:
@@ -190,28 +193,27 @@ def _function(buffer: str, python: str | None, trusted: bool) -> Any:
         if not trusted:
             raise CannotDeserialize("Pickled functions (02) are only loaded at endpoints that trust them.")
         return pickle.loads(_base64(text))  # noqa: S301  # trusted
-    if identifier in ("03", "04"):
-        name, code = _from_dill(text, None) if identifier == "04" else tuple(text.split(":", 1))
-        return _from_source(name, code)
+    if identifier in _DILLED_SOURCES:
+        return _from_source(*_from_dill(text, None))  # two strings, the same in all versions
     if identifier in _PURE_SOURCES:
         return _from_source(*text.split(":", 1))
-    if identifier in (_COMBINED, _ALL_CODE):
-        return _first(_function, _combined(text), python, trusted)
+    if identifier == _ALL_CODE:
+        return _first(_function, split(text), python, trusted)
+    if identifier == _COMBINED:
+        parts = text.split(":")
+        return _first(_function, map("".join, zip(parts[::2], parts[1::2], strict=False)), python, trusted)
     raise MalformedMessage(f"A function of kind {identifier!r} is not known.")
 
 
-def _combined(text: str) -> list[str]:
-    return split(text)
-
-
-def _first(reader: Callable[..., Any], buffers: Sequence[str], python: str | None, trusted: bool) -> Any:
-    problem: Exception | None = None
+def _first(reader: Callable[..., Any], buffers: Iterable[str], python: str | None, trusted: bool) -> Any:
+    problems: list[Exception] = []
     for buffer in buffers:
         try:
             return reader(buffer, python, trusted)
         except Exception as err:  # another of the combined forms may do
-            problem = err
-    raise problem or MalformedMessage("A combined buffer is empty.")
+            problems.append(err)
+    problems.sort(key=lambda err: not isinstance(err, PythonMismatch))  # it says best what to do
+    raise problems[0] if problems else MalformedMessage("A combined buffer is empty.")
 
 
 def _base64(text: str) -> bytes:

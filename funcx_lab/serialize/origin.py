@@ -23,7 +23,6 @@ def _folders() -> tuple[str, ...]:
 _INSTALLED = _folders()
 
 
-@functools.lru_cache(maxsize=4096)
 def is_installed(name: str) -> bool:
     """Whether module ``name`` belongs to Python, to an installed package or to funcx-lab itself.
 
@@ -38,6 +37,11 @@ def is_installed(name: str) -> bool:
     file = getattr(module, "__file__", None) or _first_path(sys.modules.get(top))
     if file is None:
         return module is not None and getattr(module, "__spec__", None) is not None
+    return _in_packages(file)
+
+
+@functools.lru_cache(maxsize=4096)
+def _in_packages(file: str) -> bool:
     path = os.path.realpath(file)
     return path.startswith(_INSTALLED) or any(part in path.split(os.sep) for part in _PACKAGE_FOLDERS)
 

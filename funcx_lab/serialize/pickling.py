@@ -8,14 +8,12 @@ and closure it uses; what has no source travels as dill's bytecode, and the stre
 from __future__ import annotations
 
 import _thread
-import ast
 import functools
 import io
 import pickle  # the SDK pickles for the user; readers decide whom to trust
 import socket
-import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from types import (
     AsyncGeneratorType,
@@ -31,7 +29,16 @@ from typing import Any, TypeVar
 from funcx_lab.errors import CannotSerialize
 from funcx_lab.protocol.payload import PYTHON
 from funcx_lab.serialize import origin, rebuild, source
-from funcx_lab.serialize.code_objects import attribute_names, global_names, names_read, nested
+from funcx_lab.serialize.captured import (
+    Space,
+    captured,
+    changed,
+    class_names,
+    globals_of,
+    is_empty,
+    plain_annotations,
+)
+from funcx_lab.serialize.code_objects import attribute_names, global_names
 
 #: Buffers below this many bytes stay inside the stream.
 IN_BAND_LIMIT = 4096
@@ -49,8 +56,6 @@ _REFUSED: dict[type, str] = {
     socket.socket: "a socket belongs to one process; open it inside the function",
     threading.Thread: "a thread belongs to one process; start it inside the function",
 }
-_NEVER_CAPTURED = frozenset({"__name__", "__builtins__", "__file__", "__spec__", "__loader__", "__package__"})
-_CONSTANTS = frozenset({bool, int, float, str, bytes, type(None)})
 _NAMELESS_TYPES = frozenset({type(None), type(Ellipsis), type(NotImplemented)})
 
 
@@ -61,20 +66,6 @@ class Stream:
     data: memoryview
     buffers: list[memoryview]
     bound: bool
-
-
-class _Space:
-    """Stands for the globals of one module in a stream."""
-
-    __slots__ = ("globals", "name")
-
-    def __init__(self, globals_: dict[str, Any]) -> None:
-        self.globals = globals_
-        self.name = str(globals_.get("__name__", "__main__"))
-
-    @property
-    def installed(self) -> bool:
-        return origin.is_installed(self.name)
 
 
 def dumps(value: Any) -> Stream:
@@ -127,7 +118,7 @@ class _Pickler(pickle.Pickler):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.bound = False
-        self._spaces: dict[int, _Space] = {}
+        self._spaces: dict[int, Space] = {}
 
     def reducer_override(self, thing: Any) -> Any:
         """Return how ``thing`` travels; NotImplemented leaves it to pickle."""
@@ -164,23 +155,23 @@ class _Pickler(pickle.Pickler):
         state = self._state_of(function, space, list(cells.values()))
         return rebuild.make_function, arguments, state, None, None, rebuild.fill_function
 
-    def _state_of(self, function: FunctionType, space: _Space, cells: list[CellType]) -> dict[str, Any]:
+    def _state_of(self, function: FunctionType, space: Space, cells: list[CellType]) -> dict[str, Any]:
         code = function.__code__
         return {
-            **_captured(space, global_names(code), attribute_names(code)),
-            "cells": [(cell, cell.cell_contents) for cell in cells if not _is_empty(cell)],
+            **captured(space, global_names(code), attribute_names(code)),
+            "cells": [(cell, cell.cell_contents) for cell in cells if not is_empty(cell)],
             "defaults": function.__defaults__,
             "kwdefaults": function.__kwdefaults__,
             "module": function.__module__,
             "doc": function.__doc__,
-            "annotations": _plain_annotations(function),
+            "annotations": plain_annotations(function),
             "dict": function.__dict__,
         }
 
-    def _space(self, globals_: dict[str, Any]) -> _Space:
+    def _space(self, globals_: dict[str, Any]) -> Space:
         space = self._spaces.get(id(globals_))
         if space is None:
-            space = self._spaces[id(globals_)] = _Space(globals_)
+            space = self._spaces[id(globals_)] = Space(globals_)
         return space
 
     def reduce_class(self, cls: type) -> Any:
@@ -194,26 +185,14 @@ class _Pickler(pickle.Pickler):
             unit = source.find_class(cls)
         except CannotSerialize:
             return _reduce_namedtuple(cls) or self.by_dill(cls)
-        module = sys.modules.get(cls.__module__)
-        methods = source.functions_of(cls)
-        made_here = [f.__globals__ for f in methods.values() if f.__module__ == cls.__module__]
-        space = self._space(
-            made_here[0] if made_here else vars(module) if module else {"__name__": cls.__module__}
-        )
-        code = unit.compile("")
-        now = _names_needed_now(code, cls.__name__) - {cls.__name__}
-        later = set(global_names(code)) - now
-        arguments = (
-            space,
-            astuple(unit),
-            cls.__name__,
-            rebuild.class_id(cls),
-            _captured(space, sorted(now), attribute_names(code)),
-        )
+        space = self._space(globals_of(cls))
+        names = class_names(unit, cls.__name__)
+        needed = captured(space, names.now, names.attributes)
+        arguments = (space, astuple(unit), cls.__name__, rebuild.class_id(cls), needed)
         state = {
-            **_captured(space, sorted(later), attribute_names(code)),
+            **captured(space, names.later, names.attributes),
             "space": space,
-            "changed": _changed(cls, source.class_statement(unit, cls.__name__)),
+            "changed": changed(cls, unit),
         }
         return rebuild.make_class, arguments, state, None, None, rebuild.fill_class
 
@@ -221,7 +200,7 @@ class _Pickler(pickle.Pickler):
         name = module.__name__
         return (rebuild.import_module if origin.is_installed(name) else rebuild.make_module), (name,)
 
-    def reduce_space(self, space: _Space) -> Any:
+    def reduce_space(self, space: Space) -> Any:
         return (rebuild.module_space if space.installed else rebuild.make_space), (space.name,)
 
     def reduce_cell(self, cell: CellType) -> Any:
@@ -243,77 +222,10 @@ _REDUCERS: dict[type, _Reducer] = {
     ModuleType: _Pickler.reduce_module,
     CellType: _Pickler.reduce_cell,
     CodeType: _Pickler.by_dill,
-    _Space: _Pickler.reduce_space,
+    Space: _Pickler.reduce_space,
     functools._lru_cache_wrapper: _Pickler.reduce_cached,
     TypeVar: _Pickler.reduce_type_variable,
 }
-
-
-def _captured(space: _Space, names: Iterable[str], attributes: set[str]) -> dict[str, Any]:
-    """Return the globals called ``names``, what is used of local modules, and submodules to import."""
-    values: dict[str, Any] = {}
-    if not space.installed:
-        values = {n: space.globals[n] for n in names if n in space.globals and n not in _NEVER_CAPTURED}
-    modules = [value for value in values.values() if isinstance(value, ModuleType)]
-    parts: list[tuple[ModuleType, dict[str, Any]]] = []
-    imports: list[str] = []
-    while modules:
-        module = modules.pop()
-        if origin.is_installed(module.__name__):
-            imports += _submodules(module.__name__, attributes)
-        elif all(module is not seen for seen, _ in parts):
-            used = {name: value for name, value in vars(module).items() if name in attributes}
-            parts.append((module, used))
-            modules += [value for value in used.values() if isinstance(value, ModuleType)]
-    return {"globals": values, "modules": parts, "imports": sorted(imports)}
-
-
-def _submodules(package: str, attributes: set[str]) -> list[str]:
-    # `import xml.dom` binds only `xml`; the submodule has to be imported at the other side as well.
-    prefix = package + "."
-    return [
-        name
-        for name in list(sys.modules)
-        if name.startswith(prefix) and attributes.issuperset(name[len(prefix) :].split("."))
-    ]
-
-
-def _names_needed_now(module: CodeType, name: str) -> set[str]:
-    """Return the names read while the ``class`` statement runs: bases, decorators, its body."""
-    found = names_read(module)
-    for code in nested(module):
-        if code.co_name == name:
-            found |= names_read(code)
-        if code.co_name in ("<genexpr>", "<listcomp>", "<setcomp>", "<dictcomp>"):
-            found |= names_read(code)
-    return found
-
-
-def _changed(cls: type, statement: ast.ClassDef) -> dict[str, Any]:
-    """Return constants and methods that the class got after its definition."""
-    if statement.decorator_list or statement.keywords or type(cls) is not type:
-        return {}
-    bound = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
-    bound |= {getattr(node, "name", "") for node in statement.body}
-    added: dict[str, Any] = {
-        name: value
-        for name, value in vars(cls).items()
-        if name not in bound and isinstance(value, FunctionType) and not origin.by_reference(value)
-    }
-    for node in statement.body:
-        target = node.targets[0] if isinstance(node, ast.Assign) else None
-        if isinstance(target, ast.Name) and isinstance(node.value, ast.Constant):  # type: ignore[attr-defined]  # an Assign
-            if type(vars(cls).get(target.id)) in _CONSTANTS:
-                added[target.id] = vars(cls).get(target.id)
-    return added
-
-
-def _plain_annotations(function: FunctionType) -> dict[str, Any]:
-    return {
-        name: value
-        for name, value in function.__annotations__.items()
-        if isinstance(value, str) or value is None or (isinstance(value, type) and origin.by_reference(value))
-    }
 
 
 def _reduce_namedtuple(cls: type) -> tuple[Any, ...] | None:
@@ -323,11 +235,3 @@ def _reduce_namedtuple(cls: type) -> tuple[Any, ...] | None:
     defaults = getattr(cls, "_field_defaults", {})
     identity = rebuild.class_id(cls)
     return rebuild.make_namedtuple, (cls.__name__, fields, tuple(defaults.values()), cls.__module__, identity)
-
-
-def _is_empty(cell: CellType) -> bool:
-    try:
-        _ = cell.cell_contents
-    except ValueError:
-        return True
-    return False

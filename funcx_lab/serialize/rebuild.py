@@ -144,6 +144,7 @@ def make_class(
             import_module(module)
         exec(statement.compile(statement.register(name)), space)  # noqa: S102  # it is the user's own class
         known = space[name]
+        source.remember_class(known, statement)
         _unfilled.add(known)
     _remember(known, identity)
     return known

@@ -15,6 +15,7 @@ import linecache
 import os
 import re
 import sys
+import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import CodeType, FunctionType
@@ -25,6 +26,7 @@ from funcx_lab.serialize.code_objects import FUTURE_MASK, nested, same_code
 
 _KEPT_TEXTS = 2000
 _registered: dict[str, None] = {}
+_known_classes: weakref.WeakKeyDictionary[type, Unit] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +115,19 @@ def find_function(function: FunctionType) -> Place:
         If there is no source, or it is not what the function was made from.
     """
     code = function.__code__
-    text = _text(code.co_filename, function.__globals__)
+    place = _search_function(code, function.__globals__)
+    if place is None:
+        linecache.checkcache(code.co_filename)  # the file was edited and its module reloaded
+        place = _search_function(code, function.__globals__)
+    if place is None:
+        raise CannotSerialize("its source is not known here, or has changed since it was defined")
+    return place
+
+
+def _search_function(code: CodeType, space: dict[str, Any]) -> Place | None:
+    text = _text(code.co_filename, space)
     if not text:
-        raise CannotSerialize("its source is not known here")
+        return None
     flags = code.co_flags & FUTURE_MASK
     word = "lambda" if code.co_name == "<lambda>" else code.co_name
     units = [unit for unit in _units(text, code.co_filename, flags) if word in unit.text]
@@ -128,7 +140,7 @@ def find_function(function: FunctionType) -> Place:
             place = _place(unit, _compiled(unit), code, lines) or _place(unit, whole, code, lines)
             if place is not None:
                 return place
-    raise CannotSerialize("its source has changed since it was defined; run the definition again")
+    return None
 
 
 def _place(unit: Unit, module: CodeType | None, code: CodeType, lines: bool) -> Place | None:
@@ -165,6 +177,13 @@ def find_class(cls: type) -> Unit:
     CannotSerialize
         If there is none at module level, or its methods are not those of ``cls``.
     """
+    known = _known_classes.get(cls)
+    if known is None:
+        known = _known_classes[cls] = _search_class(cls)
+    return known
+
+
+def _search_class(cls: type) -> Unit:
     if "." in cls.__qualname__:
         raise CannotSerialize("classes defined inside functions have no source of their own")
     space = vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else {}
@@ -180,6 +199,11 @@ def find_class(cls: type) -> Unit:
                     return unit
                 reason = "its source has changed since it was defined; run the definition again"
     raise CannotSerialize(reason)
+
+
+def remember_class(cls: type, unit: Unit) -> None:
+    """Note that ``unit`` made ``cls``, so that it need not be searched."""
+    _known_classes[cls] = unit
 
 
 def future_flags(space: dict[str, Any]) -> int:

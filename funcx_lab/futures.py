@@ -55,17 +55,19 @@ class TaskFuture(concurrent.futures.Future[T], Generic[T]):
         Why the hub service did not take the task, or why it cannot be heard of any more.
     """
 
+    # Here rather than in __init__, which is called for each task of a loop.
+    refusal: FuncxLabError | None = None
+    _seen: str = "pending"
+    _item: OutcomeItem | None = None
+    _is_accepted: bool = False
+    _acceptance: threading.Event | None = None
+
     def __init__(self, task_id: str, endpoint: str, backend: Backend) -> None:
         super().__init__()
         self.task_id = task_id
         self.endpoint = endpoint
         self._backend = backend
-        self._seen = "pending"
-        self._item: OutcomeItem | None = None
         self._opening = threading.Lock()
-        self._is_accepted = False
-        self._acceptance: threading.Event | None = None
-        self.refusal: FuncxLabError | None = None
 
     # --- for whoever waits ------------------------------------------------------------------------
 

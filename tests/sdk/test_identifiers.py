@@ -1,4 +1,5 @@
 import os
+import random
 import time
 import uuid
 
@@ -24,7 +25,16 @@ def test_ids_differ_when_time_and_process_are_the_same(monkeypatch) -> None:
     assert new_id() != new_id()
 
 
-def test_a_forked_child_makes_other_ids() -> None:
+def test_a_seeded_notebook_does_not_repeat_ids(monkeypatch) -> None:
+    monkeypatch.setattr(time, "time_ns", lambda: 1_700_000_000_000_000_000)
+    random.seed(0)
+    first = new_id()
+    random.seed(0)
+    assert new_id() != first
+
+
+def test_a_forked_child_makes_other_ids(monkeypatch) -> None:
+    monkeypatch.setattr(time, "time_ns", lambda: 1_700_000_000_000_000_000)
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:

@@ -391,7 +391,7 @@ def test_whatever_happens_every_task_ends_once_and_all_room_is_freed(seed: int) 
             if committed[task_id] in subscribed:
                 waiting.append(Outcomes([ended[task_id]]))
 
-    def step(action: int) -> None:  # noqa: C901  # one branch an action
+    def step(action: int) -> None:  # one branch an action
         nonlocal open_
         if action < 4:
             task_id = str(next(ids))

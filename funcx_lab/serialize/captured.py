@@ -7,7 +7,7 @@ import functools
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
-from types import CellType, FunctionType, ModuleType
+from types import CellType, FunctionType, GetSetDescriptorType, MemberDescriptorType, ModuleType
 from typing import Any
 
 from funcx_lab.serialize import origin, source

@@ -47,7 +47,7 @@ def mimebundle(value: Any) -> dict[str, Any]:
             continue
         if shown is not None and mime not in bundle:
             bundle[mime] = shown[0] if isinstance(shown, tuple) else shown
-    return {mime: _as_text(shown) for mime, shown in bundle.items()}
+    return {str(mime): _as_text(shown) for mime, shown in bundle.items()}
 
 
 class DisplayHandle:
@@ -109,7 +109,10 @@ def install_display(publish: Callable[[str, dict[str, Any]], None]) -> None:
 
 
 def _as_text(shown: Any) -> Any:
-    return base64.b64encode(shown).decode("ascii") if isinstance(shown, bytes) else shown
+    if isinstance(shown, bytes):
+        return base64.b64encode(shown).decode("ascii")
+    # Lone surrogates cannot be encoded as UTF-8.
+    return shown.encode("utf-8", "backslashreplace").decode() if isinstance(shown, str) else shown
 
 
 def _plain_text(value: Any) -> str:

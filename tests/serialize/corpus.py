@@ -108,7 +108,7 @@ def comprehensions(n):
     local = 2
     return (
         [i * local for i in range(n)],
-        {i: [j for j in range(i)] for i in range(n)},
+        {i: [j + i for j in range(i)] for i in range(n)},
         list(x for x in range(n)),  # noqa: C400  # a generator on purpose
     )
 

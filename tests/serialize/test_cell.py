@@ -236,7 +236,8 @@ serialize.pack_value(serialize.unpack_function(packed.body, task_id="t")())
 figures = serialize.collect_figures()
 assert serialize.collect_figures() == []
 import matplotlib
-print(json.dumps([matplotlib.get_backend().lower(), [sorted(f) for f in figures], figures[0]["image/png"][:8]]))
+kinds = [sorted(figure) for figure in figures]
+print(json.dumps([matplotlib.get_backend().lower(), kinds, figures[0]["image/png"][:8]]))
 """
 
 

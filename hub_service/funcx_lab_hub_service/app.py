@@ -143,21 +143,20 @@ class HubService:
         self._started.callback(os.close, descriptor)
 
     async def _provide_token(self, path: Path) -> None:
-        """Make the embedded user's token at the first start, and know it at every other."""
+        """Keep the embedded user's token while it works, else make one."""
         try:
             token = path.read_text(encoding="ascii").strip()
+            others_read = path.stat().st_mode & 0o077
         except FileNotFoundError:
-            token = await self.tokens.create(self.config.user, label="embedded")
-            write_private(path, token + "\n")
-            return
+            token, others_read = "", 0
         except (OSError, UnicodeDecodeError) as err:
             raise ConfigError(f"{path} cannot be read: {err}. Remove it to get a new token.") from err
-        if path.stat().st_mode & 0o077:
+        if others_read:
             raise ConfigError(f"Others can read {path}. Remove it to get a new token.")
         try:
             self.tokens.verify(token)
         except NotAuthenticated:
-            await self.tokens.create(self.config.user, label="embedded", token=token)
+            write_private(path, await self.tokens.create(self.config.user, label="embedded") + "\n")
 
     # --- HTTP ---------------------------------------------------------------------------------------
 

@@ -56,10 +56,9 @@ class Tokens:
         kind: Literal["user", "endpoint"] = "user",
         endpoint_id: str | None = None,
         label: str = "",
-        token: str | None = None,
     ) -> str:
-        """Return a new token of ``user`` (or store the given one); it is on disk then."""
-        token = token or new_token()
+        """Return a new token of ``user``; its hash is on disk then."""
+        token = new_token()
         await self._database.write(
             lambda connection: store.insert(
                 connection,

@@ -21,6 +21,7 @@ import psutil
 import pytest
 import urllib3
 
+from funcx_lab.errors import ConfigError
 from funcx_lab.locks import is_held, take_lock
 
 MODULE = [sys.executable, "-m", "funcx_lab_hub_service"]
@@ -110,6 +111,34 @@ def test_a_signal_stops_it_in_good_order(launch: Callable[..., Program], number:
     assert "Traceback" not in program.output
 
 
+def test_open_connections_do_not_hold_it_up(
+    launch: Callable[..., Program], home: Path, tmp_path: Path
+) -> None:
+    token = command(home, "--data", str(tmp_path / "data"), "token", "create", "ada").stdout.strip()
+    program = launch()
+    address = urllib3.util.parse_url(program.url)
+    head = f"Host: {address.netloc}\r\nAuthorization: Bearer {token}\r\n"
+    beginnings = {
+        "idle": f"GET /v3/whoami HTTP/1.1\r\n{head}\r\n",
+        "half a head": f"GET /v3/whoami HTTP/1.1\r\n{head}",
+        "half a body": f"POST /v3/functions HTTP/1.1\r\n{head}Content-Length: 100\r\n\r\n{{",
+        "half an object": f"PUT /v3/objects/{'0' * 64} HTTP/1.1\r\n{head}Content-Length: 100\r\n\r\nx",
+        "a stream": f"GET /v3/stream HTTP/1.1\r\n{head}Upgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+    }
+    with contextlib.ExitStack() as stack:
+        for beginning in beginnings.values():
+            connection = stack.enter_context(
+                socket.create_connection((str(address.host), int(address.port or 0)))
+            )
+            connection.sendall(beginning.encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 101 ")
+        began = time.monotonic()
+        assert program.end() == 0, program.output
+        assert time.monotonic() - began < 5
+    assert "Traceback" not in program.output
+
+
 def test_the_second_signal_stops_it_at_once(launch: Callable[..., Program], tmp_path: Path) -> None:
     program = launch()
     # A writer that holds the database keeps the stop waiting for its last commit.
@@ -156,6 +185,27 @@ def test_the_embedded_service_writes_its_files(launch: Callable[..., Program], h
     program.end()
     assert not (home / "service.json").exists()
     assert not is_held(home / "service.lock")
+
+
+@pytest.mark.parametrize("kept", ["", "no token", "fxl_" + "x" * 43])
+def test_an_embedded_token_that_does_not_work_is_made_anew(start: Any, data: Path, kept: str) -> None:
+    home = data.parent / "home"
+    (home / "endpoints" / "local").mkdir(parents=True)
+    lock = take_lock(home / "endpoints" / "local" / "agent.lock")
+    assert lock is not None
+    try:
+        (home / "token").write_text(kept)
+        (home / "token").chmod(0o600)
+        hub = start(data=home / "hub", home=home)
+        token = (home / "token").read_text().strip()
+        assert token != kept
+        assert get(hub.url + "/v3/whoami", token) == 200
+        hub.stop()
+        (home / "token").chmod(0o644)
+        with pytest.raises(ConfigError, match="Others can read"):
+            start(data=home / "hub", home=home)
+    finally:
+        os.close(lock)
 
 
 def test_a_directory_has_one_service(launch: Callable[..., Program], home: Path) -> None:

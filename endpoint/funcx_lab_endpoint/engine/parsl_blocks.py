@@ -69,7 +69,12 @@ class ParslBlocks:
             self._prepare(executor)
             executor.start()
         self._cancel_old_jobs()
+        initial = sum(_slots(executor, "init_blocks") for executor in self._executors)
         scaled = [executor for executor in self._executors if isinstance(executor, BlockProviderExecutor)]
+        for executor in scaled:
+            # Parsl's poller would ask for the first blocks a second later.
+            executor.scale_out_facade(executor.provider.init_blocks)
+            executor.provider.init_blocks = 0
         self._poller.add_executors(scaled)
         first = self._executors[0]
         is_local = all(_is_on_this_machine(executor) for executor in self._executors)
@@ -79,7 +84,7 @@ class ParslBlocks:
             "ports": None if is_local else getattr(first, "worker_port_range", None),
             "encrypted": getattr(first, "encrypted", True),
             "limit": sum(_slots(executor, "max_blocks") for executor in self._executors),
-            "initial": sum(_slots(executor, "init_blocks") for executor in self._executors),
+            "initial": initial,
             "minimum": sum(_slots(executor, "min_blocks") for executor in self._executors),
             "tells_exit": False,
             "watch": [

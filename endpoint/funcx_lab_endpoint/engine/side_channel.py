@@ -186,7 +186,8 @@ class SideChannel:
         low, high = ports or (49152, 65536)
         try:
             return int(router.bind_to_random_port(f"tcp://{interface}", low, high, max_tries=200))
-        except zmq.ZMQError as err:
+        except (zmq.ZMQError, zmq.ZMQBindError) as err:
+            self.close()
             raise ConfigError(
                 f"No port from {low} to {high - 1} is free on {interface} for the workers to dial ({err}); "
                 "widen worker_port_range in the endpoint's config."

@@ -308,7 +308,7 @@ class Session:
             signal.pthread_kill(self._main, signal.SIGINT)
         if clock >= running.kill_at:
             self._give_up(running, self._stop_error(running))
-        if self._wire.is_agent_gone(now):
+        if self._wire.is_agent_gone(now) or self._wire.is_fenced:
             self._give_up(running, None)
 
     def _tell_output(self, running: _Running) -> None:

@@ -33,6 +33,8 @@ class Wire:
         self._sid, self._gone_s = arguments.sid, arguments.agent_gone_s
         self._items: list[m.UpItem] = [m.Hello(m.SESSION_VERSION, arguments.token, facts)]
         self._channel = Channel()
+        #: the agent takes nothing more from this session
+        self.is_fenced = False
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.socket = self._dial(arguments)
         self._heard = self.next_beat = time.monotonic()
@@ -75,7 +77,7 @@ class Wire:
         """Wait until the agent has everything, or it takes too long."""
         deadline = time.monotonic() + LINGER_S
         self.beat(time.monotonic())
-        while not self._channel.is_clear and time.monotonic() < deadline:
+        while not (self._channel.is_clear or self.is_fenced or time.monotonic() > deadline):
             if self.socket.poll(200):
                 self.read()
             else:
@@ -95,6 +97,7 @@ class Wire:
         except MalformedMessage:
             return []  # what was lost with it is repeated
         self._heard = now = time.monotonic()
+        self.is_fenced = self.is_fenced or (down.number == 0 and bool(down.items))
         if not self._channel.accept(down.number, down.have, now):
             self.beat(now)
             return []

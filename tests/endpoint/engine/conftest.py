@@ -37,9 +37,7 @@ class Driver:
         if packed.sha256 not in self._functions:
             function_id = f"function-{next(self._numbers)}"
             self._functions[packed.sha256] = function_id
-            self.host.learn(
-                FunctionBody(function_id, packed.sha256, "funcx-lab", packed.name, packed.body)
-            )
+            self.host.learn(FunctionBody(function_id, packed.sha256, "funcx-lab", packed.name, packed.body))
         return self._functions[packed.sha256]
 
     def make(self, function, *args, **options) -> Call:
@@ -50,9 +48,7 @@ class Driver:
             path = self.directory / f"arguments-{number}"
             path.write_bytes(payload)
             payload = b""
-        return Call(
-            f"task-{number}", number, self.learn(function), payload, path, TaskOptions(**options)
-        )
+        return Call(f"task-{number}", number, self.learn(function), payload, path, TaskOptions(**options))
 
     def submit(self, function, *args, **options) -> str:
         call = self.make(function, *args, **options)

@@ -120,6 +120,28 @@ def test_two_hosts_do_not_disturb_each_other(make_driver):
     assert other.value(len, "abc") == 3
 
 
+def test_fork_that_returns_from_the_function_does_no_harm(make_driver):
+    driver = make_driver()
+    task_id = driver.submit(os.fork)
+    assert driver.end_of(task_id).outcome.ok
+    assert driver.value(len, "abc") == 3
+    assert len(driver.of(task_id, CallDone)) == 1
+
+
+def test_child_that_writes_for_ever_does_not_hold_its_call(make_driver):
+    driver = make_driver()
+    driver.run(subprocess.Popen, ["yes"])
+    assert driver.value(len, "abc") == 3
+
+
+def test_workers_that_cannot_serve_are_told_as_the_reason(make_driver, monkeypatch):
+    monkeypatch.setattr("funcx_lab_endpoint.engine.side_channel.m.SESSION_VERSION", 99)
+    driver = make_driver()
+    driver.submit(len, "abc")
+    driver.until(lambda: "cannot serve" in driver.host.waiting_reason)
+    assert "exit code 0" in driver.host.status()["trouble"]
+
+
 SCRIPT = """
 import sys, time, zmq
 from pathlib import Path
@@ -142,7 +164,8 @@ time.sleep(600)
 def start_agent_like(directory):
     directory.mkdir()
     (directory / "config.py").write_text(
-        'from funcx_lab_endpoint.config import Config\nconfig = Config(engine="processes", max_workers_per_node=1)\n'
+        "from funcx_lab_endpoint.config import Config\n"
+        'config = Config(engine="processes", max_workers_per_node=1)\n'
     )
     agent = subprocess.Popen([sys.executable, "-c", SCRIPT, str(directory)], stdout=subprocess.PIPE)
     return agent, [int(word) for word in agent.stdout.readline().split()]

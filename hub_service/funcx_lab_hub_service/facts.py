@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from funcx_lab.errors import ServiceUnavailable
 from funcx_lab.protocol.messages import Event, EventBatch, ResultItem, TaskItem
 from funcx_lab.protocol.states import EndpointState, TaskState
 from funcx_lab.protocol.stream import OutcomeItem
@@ -35,12 +37,18 @@ class Facts:
         Judges how tasks end.
     feed : Feed
         Is told what has been committed.
+    condition : callable
+        Returns the condition of an endpoint.
     """
 
-    def __init__(self, database: Database, writer: OutcomeWriter, feed: Feed) -> None:
+    def __init__(
+        self, database: Database, writer: OutcomeWriter, feed: Feed, condition: Callable[[str], Condition]
+    ) -> None:
         self._database = database
         self._writer = writer
         self._feed = feed
+        self._condition = condition
+        feed.when_followed(lambda task_id: self._note_waits([task_id]))
         #: the condition of each endpoint that was logged last
         self._noted: dict[str, tuple[object, ...]] = {}
 
@@ -136,22 +144,22 @@ class Facts:
         )
 
     def note_condition(self, endpoint_id: str, condition: Condition) -> None:
-        """Log why tasks wait, for those that somebody follows."""
+        """Log what an endpoint's new condition means for the tasks that somebody follows."""
         noted = (condition.state, condition.reason, condition.waiting_reason)
-        if self._noted.get(endpoint_id) == noted:
-            return
-        self._noted[endpoint_id] = noted
-        followed = self._feed.followed()
-        if followed:
-            now = time.time()
-            self._log(
-                lambda connection: event_store.store_waits(
-                    connection, endpoint_id, followed, lambda state: visible_state(state, condition), now
-                )
-            )
+        if self._noted.get(endpoint_id) != noted:
+            self._noted[endpoint_id] = noted
+            self._note_waits(self._feed.followed())
+
+    def _note_waits(self, task_ids: Sequence[str]) -> None:
+        def show(endpoint_id: str, state: TaskState) -> tuple[TaskState, str]:
+            return visible_state(state, self._condition(endpoint_id))
+
+        if task_ids:
+            self._log(lambda connection: event_store.store_waits(connection, task_ids, show, time.time()))
 
     def _log(self, operation: Callable[[sqlite3.Connection], News]) -> None:
-        self._database.submit(operation, lambda news, error: self._tell(news or []))
+        with contextlib.suppress(ServiceUnavailable):  # stopping: these entries are for people only
+            self._database.submit(operation, lambda news, error: self._tell(news or []))
 
     def _tell(self, news: News) -> None:
         for task_id, events in news:

@@ -24,6 +24,7 @@ class Feed:
         self._groups: dict[Hashable, list[Any]] = {}
         self._tasks: dict[Hashable, list[Any]] = {}
         self._events: dict[Hashable, list[Any]] = {}
+        self._on_follow: Callable[[str], None] = lambda task_id: None
 
     def group(self, owner: str, group_id: str, callback: GroupCallback) -> Unsubscribe:
         """Hand over the outcomes of a task group, one list a commit."""
@@ -35,7 +36,13 @@ class Feed:
 
     def events(self, task_id: str, callback: EventsCallback) -> Unsubscribe:
         """Hand over new events of one task as ``(list of (seq, event), last)``."""
-        return _subscribe(self._events, task_id, callback)
+        unsubscribe = _subscribe(self._events, task_id, callback)
+        self._on_follow(task_id)
+        return unsubscribe
+
+    def when_followed(self, callback: Callable[[str], None]) -> None:
+        """Call ``callback(task_id)`` whenever somebody begins to follow a task's events."""
+        self._on_follow = callback
 
     def followed(self) -> list[str]:
         """Return the tasks whose events somebody follows."""

@@ -72,7 +72,7 @@ class Tasks:
         self._writer = store.TaskWriter(store.next_key(database.reader))
         self._outcomes = OutcomeWriter(numbers.__next__)
         #: what endpoints report goes here
-        self.facts = Facts(database, self._outcomes, feed)
+        self.facts = Facts(database, self._outcomes, feed, endpoints.condition)
 
     def attach(self, dispatcher: Dispatcher) -> None:
         """Hand tasks to ``dispatcher`` from now on."""

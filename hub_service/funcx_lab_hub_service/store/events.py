@@ -123,26 +123,44 @@ def store_started(
 
 def store_waits(
     connection: sqlite3.Connection,
-    endpoint_id: str,
     task_ids: Iterable[str],
-    show: Callable[[TaskState], tuple[TaskState, str]],
+    show: Callable[[str, TaskState], tuple[TaskState, str]],
     now: float,
 ) -> list[tuple[str, list[Logged]]]:
-    """Store what the endpoint's condition means for these tasks, as far as they are live and there."""
+    """Store why live tasks wait, as far as that is news.
+
+    Parameters
+    ----------
+    show : callable
+        Returns what people see for an endpoint's id and a stored state.
+    """
     published = []
     for task_id in task_ids:
         row = connection.execute(
-            "SELECT t.id, t.state, t.events FROM tasks t JOIN endpoints e ON e.id = t.endpoint"
-            " WHERE t.task_id = ? AND e.endpoint_id = ? AND t.state < ?",
-            (task_id, endpoint_id, _FINAL),
+            "SELECT t.id, t.state, t.events, e.endpoint_id FROM tasks t JOIN endpoints e ON e.id = t.endpoint"
+            " WHERE t.task_id = ? AND t.outcome_seq IS NULL",
+            (task_id,),
         ).fetchone()
         if row is None:
             continue
-        key, state, stored = row
-        event = _append_state(connection, key, stored, None, *show(STATES[state]), now)
+        key, state, stored, endpoint_id = row
+        shown, reason = show(endpoint_id, STATES[state])
+        if _last_state(connection, key) == (shown, reason) or not (stored or reason):
+            continue
+        event = _append_state(connection, key, stored, None, shown, reason, now)
         connection.execute("UPDATE tasks SET events = ? WHERE id = ?", (stored + 1, key))
         published.append((task_id, [event]))
     return published
+
+
+def _last_state(connection: sqlite3.Connection, task: int) -> tuple[str, str] | None:
+    row = connection.execute(
+        "SELECT data FROM events WHERE task = ? AND kind = 'state' ORDER BY seq DESC LIMIT 1", (task,)
+    ).fetchone()
+    if row is None:
+        return None
+    data = _decode(row[0])
+    return data["state"], data["reason"]
 
 
 def _append_state(

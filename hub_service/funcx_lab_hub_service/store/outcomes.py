@@ -173,7 +173,7 @@ class OutcomeWriter:
         rows = connection.execute(
             f"{_SELECT.replace('t.execution', 't.execution, t.options, s.spool', 1)}"
             " LEFT JOIN sessions s ON s.id = t.session"
-            " WHERE t.endpoint = ? AND t.state IN (0, 2, 3, 4) AND t.state < 5 AND t.session < ?",
+            " WHERE t.endpoint = ? AND t.state IN (0, 2, 3, 4) AND t.outcome_seq IS NULL AND t.session < ?",
             (endpoint.key, session),
         ).fetchall()
         kept_keys = []

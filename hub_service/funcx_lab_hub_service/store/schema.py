@@ -15,7 +15,7 @@ from funcx_lab.errors import ConfigError
 
 _migrations = sqlite_utils.Migrations("funcx_lab_hub_service")
 
-#: A state is stored as its place in TaskState; below 5 the task is live.
+#: A state is stored as its place in TaskState. A live task has no outcome_seq.
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL);
 INSERT INTO meta VALUES ('boot', 0);
@@ -60,7 +60,7 @@ CREATE TABLE tasks (
     error BLOB, worker BLOB);
 CREATE INDEX tasks_of_owner ON tasks (owner);
 CREATE INDEX tasks_of_group ON tasks (grp);
-CREATE INDEX live_tasks ON tasks (endpoint, state) WHERE state < 5;
+CREATE INDEX live_tasks ON tasks (endpoint, state) WHERE outcome_seq IS NULL;
 CREATE INDEX outcomes ON tasks (grp, outcome_seq) WHERE outcome_seq IS NOT NULL;
 
 CREATE TABLE bodies (task INTEGER PRIMARY KEY, payload BLOB NOT NULL, object TEXT, size INTEGER);

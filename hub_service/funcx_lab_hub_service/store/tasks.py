@@ -187,7 +187,7 @@ def lease_queued(
     cursor = connection.execute(
         "SELECT t.id, t.owner, t.task_id, f.function_id, t.options, b.payload, b.object, b.size FROM tasks t"
         " JOIN functions f ON f.id = t.function JOIN bodies b ON b.task = t.id"
-        " WHERE t.endpoint = ? AND t.state = 1 AND t.state < 5 ORDER BY t.id LIMIT ?",
+        " WHERE t.endpoint = ? AND t.state = 1 AND t.outcome_seq IS NULL ORDER BY t.id LIMIT ?",
         (endpoint, len(tags) + 1),
     )
     items: list[TaskItem] = []
@@ -206,16 +206,6 @@ def lease_queued(
     for owner, n in moved.items():
         count(connection, {(owner, QUEUED): -n, (owner, LEASED): n})
     return items, exhausted
-
-
-def has_queued(connection: sqlite3.Connection, endpoint: int) -> bool:
-    """Whether tasks wait in the endpoint's queue."""
-    return (
-        connection.execute(
-            "SELECT 1 FROM tasks WHERE endpoint = ? AND state = 1 AND state < 5 LIMIT 1", (endpoint,)
-        ).fetchone()
-        is not None
-    )
 
 
 # --- reading --------------------------------------------------------------------------------------------
@@ -266,16 +256,19 @@ def select(
     before: int | None,
 ) -> list[TaskRecord]:
     """Return the owner's newest tasks with key below ``before``."""
-    where = ["u.name = ?"]
-    values: list[Any] = [owner]
-    for condition, value in (
-        ("g.group_id = ?", group_id),
-        ("e.endpoint_id = ?", endpoint_id),
-        ("t.id < ?", before),
-    ):
-        if value is not None:
-            where.append(condition)
-            values.append(value)
+    values: list[Any]
+    user = "(SELECT id FROM users WHERE name = ?)"
+    if group_id is None:
+        where, values = [f"t.owner = {user}"], [owner]
+    else:  # narrower than its owner
+        where = [f"t.grp = (SELECT id FROM task_groups WHERE owner = {user} AND group_id = ?)"]  # noqa: S608  # constant words
+        values = [owner, group_id]
+    if endpoint_id is not None:
+        where.append("e.endpoint_id = ?")
+        values.append(endpoint_id)
+    if before is not None:
+        where.append("t.id < ?")
+        values.append(before)
     if states is not None:
         where.append(f"t.state IN ({','.join('?' * len(states))})")
         values += states

@@ -271,3 +271,50 @@ def test_a_full_disk_refuses_the_submit_and_the_retry_is_taken(tools: Any) -> No
             assert core.tasks.record(ME, task.task_id)
 
     tools.run(main())
+
+
+def test_a_follower_hears_why_the_task_waits(tools: Any) -> None:
+    async def main() -> None:
+        async with tools.opened() as core:
+            task_id = await core.submit_one()
+            heard: list[Any] = []
+            for _ in range(2):  # the reason is logged once
+                core.feed.events(task_id, lambda events, last: heard.extend(events))
+                await core.database.write(lambda connection: None)
+            assert [event.data for _, event in heard] == [
+                {"state": "waiting-for-ep", "reason": "endpoint has never connected"}
+            ]
+            assert [seq for seq, _ in core.tasks.events_after(ME, task_id, 0)] == [1, 2]
+
+    tools.run(main())
+
+
+def test_queries_over_many_tasks_use_an_index(tools: Any) -> None:
+    async def main() -> None:
+        async with tools.opened() as core:
+            await core.submit_one()
+            statements: list[str] = []
+
+            def watch(connection: Any) -> None:
+                connection.set_trace_callback(statements.append)
+
+            await core.database.write(watch)
+            core.database.reader.set_trace_callback(statements.append)
+            core.tasks.records(ME, group_id=core.group_id)
+            core.tasks.records(ME, before=9)
+            core.tasks.outcomes_after(ME, core.group_id, 0)
+            core.tasks.counts(ME)
+            leased = asyncio.get_running_loop().create_future()
+            endpoint = core.endpoints.get(core.endpoint_id)
+            core.tasks.facts.lease_queued(endpoint, 1, [1], 1000, leased.set_result)
+            await leased
+            compared = asyncio.get_running_loop().create_future()
+            core.tasks.facts.reconcile(endpoint, 2, "spool", {}, compared.set_result)
+            await compared
+            core.database.reader.set_trace_callback(None)
+            for statement in {text for text in statements if text.lstrip().startswith("SELECT")}:
+                plan = core.database.reader.execute("EXPLAIN QUERY PLAN " + statement).fetchall()
+                steps = [row[3] for row in plan]
+                assert not any(step.startswith("SCAN") or "TEMP B-TREE" in step for step in steps), statement
+
+    tools.run(main())

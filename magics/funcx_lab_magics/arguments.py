@@ -160,13 +160,13 @@ def _tasks() -> Parser:
 
 def _attach() -> Parser:
     parser = Parser("%funcx attach", "Show a task here, live.")
-    parser.add_argument("task", nargs="?", default="last", metavar="TASK", help="id, its beginning, or last")
+    _add_task(parser)
     return parser
 
 
 def _result() -> Parser:
     parser = Parser("%funcx result", "Wait for a task; give its value and bring its names back.")
-    parser.add_argument("task", nargs="?", default="last", metavar="TASK", help="id, its beginning, or last")
+    _add_task(parser)
     parser.add_argument("-o", "--out", type=variable, metavar="VAR", help="store the value under this name")
     return parser
 
@@ -174,7 +174,7 @@ def _result() -> Parser:
 def _logs() -> Parser:
     parser = Parser("%funcx logs", "Print what a task has written.")
     add = parser.add_argument
-    add("task", nargs="?", default="last", metavar="TASK", help="id, its beginning, or last")
+    _add_task(parser)
     add("-f", "--follow", action="store_true", help="go on until it ends")
     add("-n", dest="count", type=_positive, metavar="100", help="only the last lines")
     return parser
@@ -182,13 +182,18 @@ def _logs() -> Parser:
 
 def _cancel() -> Parser:
     parser = Parser("%funcx cancel", "Cancel tasks.")
-    parser.add_argument("tasks", nargs="*", metavar="TASK", help="ids, their beginnings, or last")
+    parser.add_argument("tasks", nargs="*", metavar="TASK", help="ids, their beginnings or ends, or last")
     parser.add_argument("--all", action="store_true", help="every task of this notebook that has not ended")
     return parser
 
 
+def _add_task(parser: Parser) -> None:
+    text = "id, its beginning or end, or last"
+    parser.add_argument("task", nargs="?", default="last", metavar="TASK", help=text)
+
+
 def _config() -> Parser:
-    parser = Parser("%funcx config", "Show or set this notebook's defaults for %%funcx.")
+    parser = Parser("%funcx config", "Show or set what cells of this notebook run with by default.")
     _add_defaults(parser)
     parser.add_argument("--show", action="store_true", help="show them (also when nothing is given)")
     parser.add_argument("--reset", action="store_true", help="forget what was set here")

@@ -7,15 +7,14 @@ what to do.
 from __future__ import annotations
 
 import builtins
-import sys
 import types
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from funcx_lab import serialize
 from funcx_lab.errors import CannotSerialize, FuncxLabError, UsageError
-from funcx_lab.serialize import origin
+from funcx_lab.serialize.values import encode
+from funcx_lab_magics.modules import import_statement, local_part, submodules
 from funcx_lab_magics.names import CellNames, Read
 
 #: From this many bytes on, the manifest line points at a name.
@@ -85,15 +84,34 @@ class Cell:
         return f"line {line + self.first_line - 1}:  {text}"
 
 
+@dataclass(frozen=True)
+class Request:
+    """What the cell's line asks for.
+
+    Attributes
+    ----------
+    endpoint : str
+        Where the cell goes.
+    include : sequence of str or None
+        Send these and no other data; modules are replayed all the same. None: what the cell needs.
+    exclude : collection of str
+        Names that are neither sent nor missed.
+    imports : mapping
+        Names that earlier cells imported at an endpoint, to their import statements: replayed when the
+        notebook itself does not have the name.
+    """
+
+    endpoint: str
+    include: Sequence[str] | None = None
+    exclude: Collection[str] = ()
+    imports: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
 def capture(
     cell: Cell,
     names: CellNames,
     namespace: Mapping[str, Any],
-    *,
-    endpoint: str,
-    include: Sequence[str] | None = None,
-    exclude: Collection[str] = (),
-    imports: Mapping[str, Sequence[str]] | None = None,
+    request: Request,
     measure: Measure | None = None,
 ) -> Capture:
     """Collect what a cell needs from the notebook.
@@ -106,17 +124,10 @@ def capture(
         What `read_names` said about it.
     namespace : mapping
         The notebook's names, without IPython's own.
-    endpoint : str
-        Where it goes; for messages.
-    include : sequence of str, optional
-        Send these and no other data; modules are replayed all the same.
-    exclude : collection of str
-        Names that are neither sent nor missed.
-    imports : mapping, optional
-        Names that earlier cells imported at an endpoint, to their import statements: replayed when the
-        notebook itself does not have the name.
+    request : Request
+        What the line asks for.
     measure : callable, optional
-        Says how many bytes a value takes; raises `CannotSerialize` if it cannot be sent.
+        Replaces `payload_size`.
 
     Raises
     ------
@@ -125,36 +136,37 @@ def capture(
     CannotSerialize
         A name cannot be sent.
     """
-    earlier = {name: each for name, each in (imports or {}).items() if name not in namespace}
-    _refuse_undefined(cell, names, {*namespace, *earlier, *exclude}, include)
+    earlier = {name: each for name, each in request.imports.items() if name not in namespace}
+    _refuse_undefined(cell, names, {*namespace, *earlier, *request.exclude}, request.include)
     found = Capture()
     for name in names.reads:
-        if name in earlier and name not in exclude:
+        if name in earlier and name not in request.exclude:
             found.imports += earlier[name]
             found.imported.append(name)
-    for name, read in _wanted(names, namespace, include).items():
-        if name in exclude:
-            continue
-        value = namespace[name]
+    for name, read in _wanted(names, namespace, request).items():
+        paths = names.attributes.get(name, set())
+        value = local_part(namespace[name], paths)
         statement = import_statement(name, value)
         if statement is not None:
-            found.imports += [statement, *_submodules(value, names.attributes.get(name, set()))]
+            found.imports += [statement, *submodules(value, paths)]
             found.imported.append(name)
-        elif include is None or name in include:
-            size = _size(cell, name, value, read, endpoint, measure or payload_size)
-            _take(found, name, value, read, size, asked=include is not None)
-    if include is None:
-        _refuse_large(found, names, endpoint)
+        elif request.include is None or name in request.include:
+            size = _size(cell, name, value, read, request.endpoint, measure or payload_size)
+            _take(found, name, value, read, size, asked=request.include is not None)
+    if request.include is None:
+        _refuse_large(found, names, request.endpoint)
     return found
 
 
-def _wanted(names: CellNames, namespace: Mapping[str, Any], include: Sequence[str] | None) -> dict[str, Read]:
-    wanted = {
-        name: read for name, read in names.reads.items() if name in namespace and name not in OWN_AT_ENDPOINT
-    }
-    for name in include or ():
+def _wanted(names: CellNames, namespace: Mapping[str, Any], request: Request) -> dict[str, Read]:
+    wanted = {name: read for name, read in names.reads.items() if name in namespace}
+    for name in request.include or ():
         wanted.setdefault(name, Read(0, required=True))
-    return wanted
+    return {
+        name: read
+        for name, read in wanted.items()
+        if name not in OWN_AT_ENDPOINT and name not in request.exclude
+    }
 
 
 def _refuse_undefined(
@@ -182,36 +194,6 @@ def _refuse_undefined(
         )
 
 
-def import_statement(name: str, value: object) -> str | None:
-    """Return the import statement that binds ``name`` to ``value`` elsewhere, or None if there is none."""
-    if isinstance(value, types.ModuleType):
-        module = value.__name__
-        if module == "__main__" or sys.modules.get(module) is not value:
-            return None
-        return f"import {module}" if module == name else f"import {module} as {name}"
-    if not isinstance(value, type | types.FunctionType | types.BuiltinFunctionType):
-        return None
-    module, attribute = value.__module__, value.__qualname__
-    if "." in attribute or not origin.by_reference(value):
-        return None
-    return f"from {module} import {attribute}" + ("" if attribute == name else f" as {name}")
-
-
-def _submodules(value: object, paths: Collection[str]) -> list[str]:
-    """Return imports of the submodules that the cell reaches by dots, as in ``scipy.stats.norm``."""
-    if not isinstance(value, types.ModuleType):
-        return []
-    needed = set()
-    for path in paths:
-        parts = path.split(".")
-        for end in range(1, len(parts) + 1):
-            module = ".".join([value.__name__, *parts[:end]])
-            if module not in sys.modules:
-                break
-            needed.add(module)
-    return [f"import {module}" for module in sorted(needed)]
-
-
 def _size(cell: Cell, name: str, value: object, read: Read, endpoint: str, measure: Measure) -> int | None:
     """Return the value's bytes; None for an optional name that cannot be sent."""
     try:
@@ -237,20 +219,15 @@ def _take(found: Capture, name: str, value: object, read: Read, size: int | None
 
 
 def payload_size(value: object) -> int:
-    """Return how many bytes a value takes on the wire.
+    """Return how many bytes a value takes on the wire, without copying or hashing arrays.
 
     Raises
     ------
     CannotSerialize
         If it cannot be sent.
     """
-    plain_array = type(value).__module__ == "numpy" and not getattr(
-        getattr(value, "dtype", None), "hasobject", True
-    )
-    size = getattr(value, "nbytes", None)
-    if plain_array and isinstance(size, int):
-        return size
-    return int(serialize.pack_value(value).nbytes)
+    _, parts = encode(value)
+    return sum(memoryview(part).nbytes for part in parts)
 
 
 def _not_sent(

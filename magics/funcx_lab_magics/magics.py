@@ -111,13 +111,8 @@ class FuncXMagics(Magics):
         if options.background:
             task.wait_accepted()
             return task
-        wait(
-            task,
-            Replay(self._shell, task.view.metadata()),
-            line.show,
-            on_interrupt=options.on_interrupt,
-        )
-        return task.result()
+        replay = Replay(self._shell, task.view.metadata())
+        return wait(task, replay, line.show, on_interrupt=options.on_interrupt)
 
     def _submit(self, ready: ReadyCell) -> Task:
         client = self.client()

@@ -12,7 +12,7 @@ from IPython.core.error import UsageError
 
 from funcx_lab import serialize
 from funcx_lab.protocol.messages import TaskOptions
-from funcx_lab_magics.capture import Cell, capture
+from funcx_lab_magics.capture import Cell, Request, capture
 from funcx_lab_magics.manifest import Manifest
 from funcx_lab_magics.names import CellNames, read_names
 
@@ -87,7 +87,7 @@ def prepare(
     namespace : mapping
         The notebook's names, without IPython's own.
     imports : mapping, optional
-        What earlier cells imported at an endpoint, as `capture`.
+        What earlier cells imported at an endpoint, as in `Request`.
 
     Raises
     ------
@@ -98,15 +98,8 @@ def prepare(
     """
     names = _read(cell)
     expected, outputs = _outputs(options.out, names)
-    captured = capture(
-        cell,
-        names,
-        namespace,
-        endpoint=options.endpoint,
-        include=options.include,
-        exclude=options.exclude,
-        imports=imports,
-    )
+    request = Request(options.endpoint, options.include, options.exclude, imports or {})
+    captured = capture(cell, names, namespace, request)
     manifest = Manifest(
         options.endpoint,
         captured,

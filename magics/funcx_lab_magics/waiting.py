@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from funcx_lab.protocol.messages import Event
 from funcx_lab_magics.display import TaskView, short
@@ -17,8 +17,8 @@ PATIENCE_S = 2.0
 
 def wait(
     task: Task, show: Callable[[Event], None], say: Callable[[str], None], *, on_interrupt: str = "cancel"
-) -> None:
-    """Replay a task's events until it ends.
+) -> Any:
+    """Replay a task's events until it ends; bring its names into the notebook and return its value.
 
     Parameters
     ----------
@@ -38,11 +38,14 @@ def wait(
         If the user interrupted.
     FuncxLabError
         If the hub service refused the task, or it cannot be followed.
+    Exception
+        As `Task.result`.
     """
     started = time.monotonic()
     try:
         task.wait_accepted()
         _replay(task, show, say, started)
+        return task.result()
     except KeyboardInterrupt:
         _interrupted(task, time.monotonic() - started, on_interrupt)
 

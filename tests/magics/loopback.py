@@ -53,8 +53,8 @@ class LoopbackClient:
         self.logs[task_id] = []
         args = (future, bytes(function.body), arguments.tobytes(), endpoint)
         thread = threading.Thread(target=self._run, args=args, daemon=True)
-        self.threads.append(thread)
         thread.start()
+        self.threads.append(thread)
         return future
 
     def follow(self, task_id: str, after: int = 0) -> EventQueue:
@@ -74,8 +74,8 @@ class LoopbackClient:
                     return
 
         thread = threading.Thread(target=push, daemon=True)
+        thread.start()  # an interrupt may fall in here
         self.threads.append(thread)
-        thread.start()
         return events
 
     def get_tasks(self, *, state: Any = None, limit: int = 100) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import sys
 import types
 import xml.etree.ElementTree as Tree
 from collections import OrderedDict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from funcx_lab_magics.capture import (
     LIMIT_BYTES,
     Capture,
     Cell,
+    Request,
     capture,
     format_bytes,
     import_statement,
@@ -43,9 +45,8 @@ class Socket:
 
 
 def take(source: str, namespace: dict[str, Any], **options: Any) -> Capture:
-    return capture(
-        Cell(source), read_names(source), namespace, endpoint="cluster", measure=measure, **options
-    )
+    request = Request("cluster", **options)
+    return capture(Cell(source), read_names(source), namespace, request, measure)
 
 
 def in_main(source: str, name: str) -> Any:
@@ -173,8 +174,8 @@ def test_a_large_name_that_the_cell_may_make_itself_is_left_out() -> None:
     assert found.left_out == {"df": LIMIT_BYTES}
 
 
-def test_an_array_is_measured_without_packing_it() -> None:
-    assert payload_size(np.zeros(1000)) == 8000
+def test_an_array_has_its_own_size() -> None:
+    assert 8000 <= payload_size(np.zeros(1000)) < 8100
 
 
 @pytest.mark.parametrize(
@@ -190,3 +191,19 @@ def test_an_array_is_measured_without_packing_it() -> None:
 )
 def test_sizes_for_people(size: int, text: str) -> None:
     assert format_bytes(size) == text
+
+
+def test_a_module_beside_the_notebook_is_sent_in_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "beside_nb.py").write_text("K = 2\nUNUSED = open\ndef scale(x):\n    return K * x\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    import beside_nb  # type: ignore[import-not-found]  # written above
+
+    found = take("beside_nb.scale(beside_nb.K)\nbeside_nb.missing", {"beside_nb": beside_nb})
+    assert found.imports == []
+    assert vars(found.values["beside_nb"]) == {"K": 2, "scale": beside_nb.scale}
+    assert take("scale(1)", {"scale": beside_nb.scale}).functions == ["scale"]
+    monkeypatch.chdir("/")
+    assert take("beside_nb.scale(1)", {"beside_nb": beside_nb}).imports == ["import beside_nb"]

@@ -14,7 +14,6 @@ from funcx_lab.serialize import origin, source
 from funcx_lab.serialize.code_objects import attribute_names, global_names, names_read, nested
 
 _NEVER_CAPTURED = frozenset({"__name__", "__builtins__", "__file__", "__spec__", "__loader__", "__package__"})
-_CONSTANTS = frozenset({bool, int, float, str, bytes, type(None)})
 _AT_ONCE = ("<genexpr>", "<listcomp>", "<setcomp>", "<dictcomp>")
 
 
@@ -85,13 +84,8 @@ def captured(space: Space, names: Iterable[str], attributes: Iterable[str]) -> d
 
 def _submodules(package: str, attributes: Iterable[str]) -> list[str]:
     # `import xml.dom` binds only `xml`; the submodule has to be imported at the other side as well.
-    prefix = package + "."
-    known = set(attributes)
-    return [
-        name
-        for name in list(sys.modules)
-        if name.startswith(prefix) and known.issuperset(name[len(prefix) :].split("."))
-    ]
+    found = [name for part in attributes if (name := f"{package}.{part}") in sys.modules]
+    return found + [inner for name in found for inner in _submodules(name, attributes)]
 
 
 def changed(cls: type, unit: source.Unit) -> dict[str, Any]:
@@ -102,18 +96,14 @@ def changed(cls: type, unit: source.Unit) -> dict[str, Any]:
         return {}
     bound = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
     bound |= {getattr(node, "name", "") for node in statement.body}
-    added: dict[str, Any] = {
+    for node in statement.body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+            bound -= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    return {
         name: value
         for name, value in vars(cls).items()
         if name not in bound and not (name.startswith("__") and name.endswith("__")) and not _is_made(value)
     }
-    for node in statement.body:
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
-            names = [target.id for target in node.targets if isinstance(target, ast.Name)]
-            added.update(
-                {name: vars(cls)[name] for name in names if type(vars(cls).get(name, ...)) in _CONSTANTS}
-            )
-    return added
 
 
 def _is_made(value: Any) -> bool:

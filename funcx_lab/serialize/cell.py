@@ -7,7 +7,6 @@ the value of its last expression is its value, and the names it assigns come bac
 from __future__ import annotations
 
 import ast
-import asyncio
 import hashlib
 import inspect
 import os
@@ -197,6 +196,8 @@ class CellFunction:
                 if code.co_flags & inspect.CO_COROUTINE:
                     value = await value
             return value
+
+        import asyncio  # not needed by most, and slow to import
 
         return asyncio.run(run())
 

@@ -157,7 +157,8 @@ def _pickled(error: BaseException) -> pickling.Stream | None:
             if stream.buffers:  # large arrays inside an exception: the text must do
                 return None
             # An __init__ that takes other arguments than args shows only when it is loaded.
-            if stream.data.nbytes <= EXCEPTION_LIMIT and _is_like(values.unpickle([stream.data]), error):
+            copy = values.unpickle([memoryview(stream.data)])
+            if len(stream.data) <= EXCEPTION_LIMIT and _is_like(copy, error):
                 return stream
         except Exception:  # noqa: S112  # a user's __reduce__ or __init__ may raise anything
             continue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import hashlib
 import inspect
@@ -129,6 +128,8 @@ def awaited(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
+        import asyncio  # not needed by most, and slow to import
+
         return asyncio.run(function(*args, **kwargs))
 
     return call

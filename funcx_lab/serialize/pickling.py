@@ -8,13 +8,17 @@ and closure it uses; what has no source travels as dill's bytecode, and the stre
 from __future__ import annotations
 
 import _thread
+import enum
 import functools
 import io
 import pickle  # the SDK pickles for the user; readers decide whom to trust
 import socket
 import threading
+import types
+import warnings
+import weakref
 from collections.abc import Callable
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from types import (
     AsyncGeneratorType,
     CellType,
@@ -22,6 +26,7 @@ from types import (
     CoroutineType,
     FunctionType,
     GeneratorType,
+    MappingProxyType,
     ModuleType,
 )
 from typing import Any, TypeVar
@@ -56,6 +61,7 @@ _REFUSED: dict[type, str] = {
     socket.socket: "a socket belongs to one process; open it inside the function",
     threading.Thread: "a thread belongs to one process; start it inside the function",
 }
+_TYPE_NAMES = {cls: name for name, cls in vars(types).items() if isinstance(cls, type)}
 _NAMELESS_TYPES = frozenset({type(None), type(Ellipsis), type(NotImplemented)})
 
 
@@ -63,7 +69,7 @@ _NAMELESS_TYPES = frozenset({type(None), type(Ellipsis), type(NotImplemented)})
 class Stream:
     """A pickle and its buffers; ``bound`` says that it holds bytecode of this Python version."""
 
-    data: memoryview
+    data: bytes | memoryview
     buffers: list[memoryview]
     bound: bool
 
@@ -88,7 +94,8 @@ def dumps(value: Any) -> Stream:
 
     pickler = _Pickler(file, 5, buffer_callback=keep_out)
     pickler.dump(value)
-    return Stream(file.getbuffer(), buffers, pickler.bound)
+    data = file.getbuffer() if file.tell() > IN_BAND_LIMIT else file.getvalue()
+    return Stream(data, buffers, pickler.bound)
 
 
 def dumps_by_value(value: Any) -> Stream:
@@ -109,7 +116,10 @@ class _ByDill:
 def _reduce_by_dill(value: Any) -> tuple[Any, ...]:
     import dill
 
-    return rebuild.load_dill, (PYTHON, dill.dumps(value, protocol=5, byref=False, recurse=True))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # dill warns of what it then raises
+        data = dill.dumps(value, protocol=5, byref=False, recurse=True)
+    return rebuild.load_dill, (PYTHON, data)
 
 
 class _Pickler(pickle.Pickler):
@@ -149,7 +159,7 @@ class _Pickler(pickle.Pickler):
         except CannotSerialize:
             return self.by_dill(function)
         cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
-        where = (astuple(place.unit), place.name, place.line, place.index, place.count)
+        where = (place.unit.wire, place.name, place.line, place.index, place.count)
         space = self._space(function.__globals__)
         arguments = (space, where, function.__name__, function.__qualname__, cells)
         state = self._state_of(function, space, list(cells.values()))
@@ -175,8 +185,10 @@ class _Pickler(pickle.Pickler):
         return space
 
     def reduce_class(self, cls: type) -> Any:
-        if cls in _NAMELESS_TYPES or cls.__module__ == "builtins" or origin.by_reference(cls):
+        if cls in _NAMELESS_TYPES or origin.by_reference(cls):
             return NotImplemented
+        if cls.__module__ == "builtins":
+            return (getattr, (types, _TYPE_NAMES[cls])) if cls in _TYPE_NAMES else NotImplemented
         owner, _, name = cls.__qualname__.rpartition(".")
         outer = origin.find(cls.__module__, owner) if owner else None
         if isinstance(outer, type) and getattr(outer, name, None) is cls:
@@ -184,11 +196,11 @@ class _Pickler(pickle.Pickler):
         try:
             unit = source.find_class(cls)
         except CannotSerialize:
-            return _reduce_namedtuple(cls) or self.by_dill(cls)
+            return _reduce_called(cls) or self.by_dill(cls)
         space = self._space(globals_of(cls))
         names = class_names(unit, cls.__name__)
         needed = captured(space, names.now, names.attributes)
-        arguments = (space, astuple(unit), cls.__name__, rebuild.class_id(cls), needed)
+        arguments = (space, unit.wire, cls.__name__, rebuild.class_id(cls), needed)
         state = {
             **captured(space, names.later, names.attributes),
             "space": space,
@@ -212,6 +224,9 @@ class _Pickler(pickle.Pickler):
         how = cached.cache_parameters()
         return rebuild.make_cached, (cached.__wrapped__, how["maxsize"], how["typed"])
 
+    def reduce_mapping(self, mapping: Any) -> Any:
+        return type(mapping), (dict(mapping),)  # functools.singledispatch keeps such
+
     def reduce_type_variable(self, variable: TypeVar) -> Any:
         return NotImplemented if origin.is_installed(variable.__module__) else (TypeVar, (variable.__name__,))
 
@@ -225,13 +240,19 @@ _REDUCERS: dict[type, _Reducer] = {
     Space: _Pickler.reduce_space,
     functools._lru_cache_wrapper: _Pickler.reduce_cached,
     TypeVar: _Pickler.reduce_type_variable,
+    weakref.WeakKeyDictionary: _Pickler.reduce_mapping,
+    MappingProxyType: _Pickler.reduce_mapping,
 }
 
 
-def _reduce_namedtuple(cls: type) -> tuple[Any, ...] | None:
-    fields = getattr(cls, "_fields", None)
-    if not (issubclass(cls, tuple) and isinstance(fields, tuple) and cls.__bases__ == (tuple,)):
-        return None
-    defaults = getattr(cls, "_field_defaults", {})
+def _reduce_called(cls: type) -> tuple[Any, ...] | None:
+    """Return how a class travels that a call made, not a ``class`` statement."""
     identity = rebuild.class_id(cls)
-    return rebuild.make_namedtuple, (cls.__name__, fields, tuple(defaults.values()), cls.__module__, identity)
+    if isinstance(cls, enum.EnumMeta):
+        members = rebuild.enum_members(cls)
+        return rebuild.make_enum, (cls.__base__, cls.__name__, members, cls.__module__, identity)
+    fields = getattr(cls, "_fields", None)
+    if issubclass(cls, tuple) and isinstance(fields, tuple) and cls.__bases__ == (tuple,):
+        defaults = tuple(cls._field_defaults.values())  # type: ignore[attr-defined]  # a named tuple
+        return rebuild.make_namedtuple, (cls.__name__, fields, defaults, cls.__module__, identity)
+    return None

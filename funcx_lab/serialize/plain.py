@@ -7,6 +7,7 @@ Arrays come back writable, like local ones: if the received block is writable th
 from __future__ import annotations
 
 import pickle
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,6 +22,7 @@ _STR = frozenset({str})
 #: Above this many containers pickle is faster than looking at each.
 _CONTAINER_LIMIT = 10_000
 _DEPTH_LIMIT = 50
+_DTYPE = re.compile(r"[<>|=][biufcmMSUV]\d{1,9}(\[\d{0,9}\w{1,2}\])?")
 _ARRAY = 1
 _BLOB = 2
 #: Bytes of this size and more are parts of their own when they are an argument or a result.
@@ -160,9 +162,9 @@ def _array(part: memoryview, dtype: str, shape: list[int], order: str, writeable
         import numpy
     except ImportError as err:
         raise CannotDeserialize("The value holds numpy arrays and numpy is not installed here.") from err
+    if not _DTYPE.fullmatch(dtype):
+        raise ValueError(f"arrays of {dtype} do not travel this way")
     kind = numpy.dtype(dtype)
-    if kind.hasobject:
-        raise ValueError("arrays of objects do not travel this way")
     array: Any = numpy.frombuffer(part, dtype="u1").view(kind) if part.nbytes else numpy.empty(0, kind)
     if (writeable and (part.readonly or not part.nbytes)) or not array.flags.aligned:
         array = array.copy()

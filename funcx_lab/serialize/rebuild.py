@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import builtins
 import collections
+import enum
 import functools
 import importlib
 import uuid
@@ -217,3 +218,19 @@ def make_namedtuple(
         known = candidate if same else collections.namedtuple(name, fields, defaults=defaults, module=module)
     _remember(known, identity)
     return known
+
+
+def make_enum(base: Any, name: str, members: dict[str, Any], module: str, identity: str) -> type:
+    """Return this process's own ``Enum(name, members)`` if it has it, else a new one."""
+    known: Any = _classes.get(identity)
+    if known is None:
+        candidate = origin.find(module, name)
+        same = isinstance(candidate, enum.EnumMeta) and enum_members(candidate) == members
+        known = candidate if same else base(name, members, module=module)
+    _remember(known, identity)
+    return known  # type: ignore[no-any-return]  # a class, see above
+
+
+def enum_members(cls: Any) -> dict[str, Any]:
+    """Return the values of an enum's members by name."""
+    return {name: member.value for name, member in cls.__members__.items()}

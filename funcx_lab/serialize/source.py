@@ -51,6 +51,11 @@ class Unit:
     label: str = ""
 
     @property
+    def wire(self) -> tuple[str, int, int, str]:
+        """Its fields, as they travel."""
+        return self.text, self.line, self.flags, self.label
+
+    @property
     def lines(self) -> range:
         """The numbers of its lines."""
         return range(self.line, self.line + self.text.count("\n") + (not self.text.endswith("\n")))
@@ -245,6 +250,7 @@ def _is_class_statement(unit: Unit, name: str) -> bool:
     return len(body) == 1 and isinstance(body[0], ast.ClassDef) and body[0].name == name
 
 
+@functools.lru_cache(maxsize=512)
 def class_statement(unit: Unit, name: str) -> ast.ClassDef:
     """Return the syntax tree of the unit's class."""
     return next(

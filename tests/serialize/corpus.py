@@ -27,6 +27,7 @@ from funcx_lab import serialize
 FACTOR = 3
 TABLE = {"a": [1, 2], ("t", 1): {1, 2}}
 T = typing.TypeVar("T")
+Mode = enum.Enum("Mode", "FAST SLOW")
 Pair = collections.namedtuple("Pair", "left right")  # made by call on purpose
 
 
@@ -261,6 +262,32 @@ class Stack(typing.Generic[T]):
         return self.items.pop()
 
 
+@functools.singledispatch
+def describe(thing):
+    return "something"
+
+
+@describe.register
+def _(thing: int):
+    return f"int {thing * FACTOR}"
+
+
+class Node:
+    count = 0
+    root = None
+
+    def __init__(self, value):
+        self.value = value
+        type(self).count += 1
+
+    def above(self):
+        return self.root.value, self.late(), self.count
+
+
+Node.root = Node("root")
+Node.late = lambda self: FACTOR
+
+
 class Adder:
     def __init__(self, n):
         self.n = n
@@ -354,6 +381,9 @@ CASES = {
     "builtin-module": (m.sqrt, (4.0,), {}),
     "installed": (functools.reduce, (max, [1, 5, 2]), {}),
     "function-argument": (apply, (lambda x: x - FACTOR, 10), {}),
+    "single-dispatch": (lambda: (describe(2), describe("x")), (), {}),
+    "changed-class": (Node.above, (Node.root,), {}),
+    "called-classes": (lambda: (Mode.FAST, Mode(2), Pair(1, right=2)), (), {}),
     "odd-values": (odd_values, (), {}),
     "chained": (chained, (2,), {}),
 }

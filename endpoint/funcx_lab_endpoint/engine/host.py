@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import platform
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,6 +36,8 @@ ORPHAN_SILENCE_S = 6.0
 SILENCE_S = 60.0
 #: Seconds without a session although workers are free, until the engine is started anew.
 STUCK_S = 60.0
+#: Seconds until the worker of a cancelled call is killed from here; it is deaf if C code keeps the GIL.
+STOP_LIMIT_S = 6.0
 #: Sessions that ended before they were up are asked for again after 1, 2, 4 ... seconds, at most this.
 BACKOFF_LIMIT_S = 30.0
 
@@ -80,6 +85,8 @@ class Host:
         self._report: dict[str, Any] = {}
         self._next_tick = 0.0
         self._progress = 0.0
+        #: cancelled calls and when their workers are killed
+        self._stopping: dict[str, float] = {}
         self._failed_sessions = 0
         self._open_after = 0.0
         self._trouble = ""
@@ -90,6 +97,12 @@ class Host:
         """End what an earlier life left behind and start the engine process."""
         for path in (self._objects, self._last_words):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in (
+            *self._objects.glob("*.result"),
+            *self._objects.glob("*.part"),
+            *self._last_words.iterdir(),
+        ):
+            path.unlink(missing_ok=True)  # of sessions of an earlier life; nobody asks for them any more
         self._supervisor.start(time.monotonic())
 
     def pollables(self) -> Sequence[Any]:
@@ -113,7 +126,10 @@ class Host:
     def cancel(self, task_id: str) -> bool:
         """Stop a call."""
         is_known = self._sessions.cancel(task_id)
-        self._flush(time.monotonic())
+        now = time.monotonic()
+        if self._sessions.session_of(task_id):
+            self._stopping[task_id] = now + STOP_LIMIT_S
+        self._flush(now)
         return is_known
 
     def poll(self, now: float) -> list[EngineFact]:
@@ -265,11 +281,27 @@ class Host:
                 self._lose(sid, evidence)
             elif entry.ended is not None:
                 self._retire(sid)
+        self._end_deaf_workers(now)
         spare = self._serving_entries() - max(self._engine.get("minimum", 0), 0)
         for sid in self._sessions.idle(now - self._config.idle_seconds)[: max(0, spare)]:
             self._retire(sid)
         self._meet_demand(now)
         self._look_for_progress(now)
+
+    def _end_deaf_workers(self, now: float) -> None:
+        for task_id, deadline in list(self._stopping.items()):
+            sid = self._sessions.session_of(task_id)
+            if sid and now < deadline:
+                continue
+            del self._stopping[task_id]
+            peer = self._channel.peers.get(sid) if self._channel is not None else None
+            if peer is None or peer.worker is None:
+                continue
+            if peer.worker.get("host") == platform.node():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(peer.worker["pid"], signal.SIGKILL)
+            else:
+                self._lose(sid, "a cancelled call did not end")
 
     def _evidence(self, sid: str, entry: _Entry, now: float) -> str:
         """Return why a session must be taken for lost, or nothing."""

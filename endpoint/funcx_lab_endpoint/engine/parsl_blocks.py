@@ -25,6 +25,7 @@ from parsl.providers import LocalProvider
 
 from funcx_lab.errors import WorkerLost
 from funcx_lab_endpoint.config import EndpointConfig
+from funcx_lab_endpoint.engine.processes import cores
 from funcx_lab_endpoint.worker.session import serve
 
 logger = logging.getLogger(__name__)
@@ -230,7 +231,7 @@ def _default_executor(config: EndpointConfig) -> HighThroughputExecutor:
         label="htex",
         provider=provider,
         address=config.address,
-        max_workers_per_node=config.max_workers_per_node or len(os.sched_getaffinity(0)),
+        max_workers_per_node=config.max_workers_per_node or cores(),
     )
 
 
@@ -251,7 +252,7 @@ def _addresses(executor: Any) -> list[str]:
 def _slots(executor: Any, blocks: str) -> int:
     provider = getattr(executor, "provider", None)
     if provider is None:
-        return len(os.sched_getaffinity(0))
+        return cores()
     per_block = executor.workers_per_node * provider.nodes_per_block
     return max(int(getattr(provider, blocks) * per_block), 0)
 

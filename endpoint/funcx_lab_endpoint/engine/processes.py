@@ -22,7 +22,7 @@ class Processes:
     """
 
     def __init__(self, workers: int | None) -> None:
-        self._limit = workers or len(os.sched_getaffinity(0))
+        self._limit = workers or cores()
         self._living: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self) -> dict[str, Any]:
@@ -68,3 +68,10 @@ class Processes:
             worker.kill()
         for worker in self._living.values():
             worker.wait()
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -158,6 +158,11 @@ class Sessions:
                 self._line_up(job, first=True)
         self._dispatch()
 
+    def session_of(self, task_id: str) -> str:
+        """Return the session that holds a call, or nothing."""
+        job = self._jobs.get(task_id)
+        return job.session.sid if job is not None and job.session is not None else ""
+
     # --- questions ----------------------------------------------------------------------------------
 
     @property

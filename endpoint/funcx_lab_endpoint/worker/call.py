@@ -114,8 +114,9 @@ class Caller:
     def _packed(self, run: Run, payload: Payload) -> Ended:
         if payload.nbytes <= INLINE_LIMIT:
             return Ended(True, payload.tobytes())
-        path = self._write(run, payload)
-        if payload.nbytes <= self._result_limit:
+        is_too_large = payload.nbytes > self._result_limit
+        path = self._write(run, payload, "kept" if is_too_large else "result")
+        if not is_too_large:
             return Ended(True, path=path)
         return Ended(False, error=_too_large(payload.nbytes, self._result_limit, path))
 
@@ -127,8 +128,8 @@ class Caller:
             return Ended(False, error=error)
         return Ended(False, payload.tobytes(), error)
 
-    def _write(self, run: Run, payload: Payload) -> str:
-        path = self._objects / f"{self._sid}.{run.seq}.result"
+    def _write(self, run: Run, payload: Payload, suffix: str) -> str:
+        path = self._objects / f"{self._sid}.{run.seq}.{suffix}"
         unfinished = path.with_suffix(".part")
         descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with open(descriptor, "wb", buffering=0) as file:

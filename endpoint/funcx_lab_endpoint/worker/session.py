@@ -18,7 +18,7 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import msgspec
 import zmq
@@ -37,6 +37,8 @@ TICK_S = 0.008
 ATTEND_S = 0.016
 STARTED_S = 0.05
 GRACE_S = 2.0
+#: Seconds over its walltime at which a call ends its process whatever it does.
+DEAF_S = 8.0
 #: Ticks without a call until the watching thread sleeps.
 _QUIET_TICKS = 120
 #: Calls shorter than this (seconds) may share a frame for as long as this; all others leave alone.
@@ -64,7 +66,7 @@ def serve(arguments: dict[str, Any]) -> dict[str, Any]:
     scrub_environment()
     with open(given.last_words, "w", encoding="utf-8") as last_words:
         faulthandler.enable(last_words, all_threads=False)
-        session = Session(given)
+        session = Session(given, last_words)
         try:
             reason = session.run()
         finally:
@@ -87,8 +89,8 @@ class _Running:
 class Session:
     """The state of one serving session; `run` serves."""
 
-    def __init__(self, arguments: m.Arguments) -> None:
-        self._arguments = arguments
+    def __init__(self, arguments: m.Arguments, last_words: TextIO) -> None:
+        self._last_words = last_words
         self._calls: deque[m.Run] = deque()
         self._functions: dict[str, FunctionBody] = {}
         self._running: _Running | None = None
@@ -174,6 +176,9 @@ class Session:
         self._running = running
         if not self._active.is_set():
             self._active.set()
+        if run.walltime_s is not None:
+            # C code that keeps the GIL stops every thread of ours, but not this one.
+            faulthandler.dump_traceback_later(run.walltime_s + DEAF_S, exit=True, file=self._last_words)
         self._lock.release()
         try:
             ended = self._caller.perform(run, self._functions.get(run.function_id))
@@ -186,6 +191,8 @@ class Session:
             self._take_lock()
             self._running = None
         self._interrupter.is_wanted = False
+        if run.walltime_s is not None:
+            faulthandler.cancel_dump_traceback_later()
         self._finish(running, ended, time.perf_counter() - begun)
 
     def _is_confirmed(self, run: m.Run) -> bool:

@@ -115,3 +115,21 @@ def test_subprocess_of_a_cancelled_call_ends(shared):
     done, seconds = cancel(shared, run_a_child)
     assert done.outcome.error.code == "TASK_CANCELLED"
     assert seconds < 2
+
+
+def test_worker_that_is_deaf_is_killed_from_outside(make_driver):
+    """C code that keeps the GIL: no thread of the worker can hear the cancel."""
+    driver = make_driver()
+    pid = driver.value(os.getpid)
+
+    def keep_the_gil():
+        time.sleep(0.1)
+        ctypes.PyDLL(None).sleep(60)
+
+    driver.end_of(driver.submit(len, "x"))
+    task_id = driver.submit(keep_the_gil)
+    driver.started(task_id)
+    time.sleep(0.1)  # until it is inside; nothing can tell
+    driver.host.cancel(task_id)
+    driver.end_of(task_id, limit=12)
+    assert driver.value(os.getpid) != pid

@@ -22,6 +22,7 @@ from funcx_lab_magics.scopes import (
     function_scope,
     import_statements,
     outer_parts,
+    type_parameters,
     walrus_targets,
 )
 
@@ -206,16 +207,30 @@ class _Flow:
                 self.expression(statement)
 
     def _on_FunctionDef(self, node: FunctionNode) -> None:  # noqa: N802  # named after the node, as in ast.NodeVisitor
-        self.expressions(outer_parts(node))
+        with self._type_scope(node):
+            self.expressions(outer_parts(node))
         self._define(node.name, function_scope(node))
 
     _on_AsyncFunctionDef = _on_FunctionDef  # noqa: N815  # the same
 
     def _on_ClassDef(self, node: ast.ClassDef) -> None:  # noqa: N802  # the same
-        self.expressions(outer_parts(node))
+        with self._type_scope(node):
+            self.expressions(outer_parts(node))
         own, methods = class_scope(node)
         self._use(own, required=True)
         self._define(node.name, methods)
+
+    def _on_TypeAlias(self, node: ast.AST) -> None:  # noqa: N802  # the same
+        with self._type_scope(node):
+            self.expressions(ast.iter_child_nodes(node))
+
+    @contextmanager
+    def _type_scope(self, node: ast.AST) -> Iterator[None]:
+        """Follow what stands beside type parameters: they have a value there and nowhere else."""
+        new = set(type_parameters(node)) - self._certain
+        self._certain |= new
+        yield
+        self._certain -= new
 
     def _on_Import(self, node: ast.Import | ast.ImportFrom) -> None:  # noqa: N802  # the same
         for name, statement in import_statements(node).items():

@@ -54,6 +54,7 @@ def function_scope(node: FunctionNode | ast.Lambda) -> Scope:
         arguments.kwarg,
     ]
     scope.binds.update(argument.arg for argument in every if argument is not None)
+    scope.binds.update(type_parameters(node))
     return scope
 
 
@@ -67,6 +68,9 @@ def class_scope(node: ast.ClassDef) -> tuple[Scope, Scope]:
             _add(methods.reads, inner.free)
             methods.global_binds |= inner.global_binds
     methods.reads.pop("__class__", None)
+    for name in type_parameters(node):
+        own.binds.add(name)
+        methods.reads.pop(name, None)
     return own, methods
 
 
@@ -90,22 +94,23 @@ def walrus_targets(node: ast.AST) -> Iterator[str]:
             yield from walrus_targets(child)
 
 
+def type_parameters(node: ast.AST) -> list[str]:
+    """Return the ``T`` of ``def f[T](x: T)`` and the like (Python 3.12 and later)."""
+    return [parameter.name for parameter in getattr(node, "type_params", [])]
+
+
 def outer_parts(node: FunctionNode | ast.Lambda | ast.ClassDef) -> list[ast.AST]:
     """Return what of a definition runs in the scope around it: decorators, defaults, bases, annotations."""
+    bounds = [getattr(each, "bound", None) for each in getattr(node, "type_params", [])]
     if isinstance(node, ast.ClassDef):
-        return [*node.decorator_list, *node.bases, *node.keywords]
+        return [*node.decorator_list, *node.bases, *node.keywords, *filter(None, bounds)]
     arguments = node.args
-    parts: list[ast.AST] = [
-        *arguments.defaults,
-        *(each for each in arguments.kw_defaults if each is not None),
-    ]
+    parts: list[ast.AST | None] = [*arguments.defaults, *arguments.kw_defaults, *bounds]
     if isinstance(node, _FUNCTIONS):
         every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
-        every += [each for each in (arguments.vararg, arguments.kwarg) if each is not None]
-        parts += [*node.decorator_list, *(each.annotation for each in every if each.annotation is not None)]
-        if node.returns is not None:
-            parts.append(node.returns)
-    return parts
+        every += filter(None, [arguments.vararg, arguments.kwarg])
+        parts += [*node.decorator_list, *(each.annotation for each in every), node.returns]
+    return [part for part in parts if part is not None]
 
 
 def bound_by_import(node: ast.Import | ast.ImportFrom) -> list[str]:
@@ -200,8 +205,11 @@ def _visit_nested(
         scope.binds.update(walrus_targets(node))
         _add(scope.reads, inner.free)
         return
+    around = Scope(binds=set(type_parameters(node)))
     for part in outer_parts(node):
-        _visit(part, scope, declared, descend=descend)
+        _visit(part, around, declared, descend=descend)
+    _add(scope.reads, around.free)
+    scope.binds |= around.binds - set(type_parameters(node))
     if not isinstance(node, ast.Lambda):
         scope.binds.add(node.name)
     if isinstance(node, ast.ClassDef):

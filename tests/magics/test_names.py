@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from funcx_lab_magics.names import read_names
@@ -95,6 +97,13 @@ CELLS = [
     ("assert ok, message", "ok message", "", ""),
     ("print(__name__)", "print __name__", "", ""),
 ]
+
+if sys.version_info >= (3, 12):
+    CELLS += [
+        ("def f[T: B](x: T) -> list[T]:\n    y: T = x\n    return y\nf(k)", "B list k", "", "f"),
+        ("class A[T](G[T]):\n    x: T\n    def m(self) -> T: return T\nA()", "G", "", "A"),
+        ("type P[T] = dict[T, k]\nT", "dict k T", "", "P"),
+    ]
 
 
 @pytest.mark.parametrize(("cell", "required", "optional", "assigned"), CELLS, ids=[c[0][:40] for c in CELLS])

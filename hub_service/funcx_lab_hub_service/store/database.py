@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from funcx_lab.errors import ServiceUnavailable, StorageFull
+from funcx_lab.errors import ConfigError, ServiceUnavailable, StorageFull
 from funcx_lab_hub_service.store.schema import migrate
 
 log = logging.getLogger(__name__)
@@ -76,10 +76,16 @@ class Database:
         Raises
         ------
         ConfigError
-            If a newer release wrote the file.
+            If the file cannot be used, or a newer release wrote it.
         """
         self._loop = asyncio.get_running_loop()
-        self._writer = await asyncio.to_thread(self._open)
+        try:
+            self._writer = await asyncio.to_thread(self._open)
+        except (OSError, sqlite3.Error) as error:
+            raise ConfigError(
+                f"{self._path} cannot be used as the hub service's database: {error}. "
+                "Free space, mend its permissions, or restore a backup."
+            ) from error
         self._reader = sqlite3.connect(
             f"{self._path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None
         )
@@ -92,13 +98,17 @@ class Database:
         connection = sqlite3.connect(
             self._path, isolation_level=None, check_same_thread=False, cached_statements=256, timeout=30
         )
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA cache_size = -65536")
-        migrate(connection)
-        connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'boot'")
-        self.boot = connection.execute("SELECT value FROM meta WHERE key = 'boot'").fetchone()[0]
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("PRAGMA cache_size = -65536")
+            migrate(connection)
+            connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'boot'")
+            self.boot = connection.execute("SELECT value FROM meta WHERE key = 'boot'").fetchone()[0]
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def submit(self, operation: Callable[[sqlite3.Connection], Any], done: Done) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from funcx_lab.protocol.messages import ErrorInfo, Event, Outcome, ResultItem
 from funcx_lab.protocol.states import TaskState
 from funcx_lab.protocol.stream import OutcomeItem
@@ -290,13 +292,15 @@ def _state_of(outcome: Outcome) -> TaskState:
 
 
 def _checked(outcome: Outcome) -> Outcome:
-    """Return the outcome with an error if, and only if, it failed."""
+    """Return the outcome, a failed one with an error, one with an impossible object as failed."""
+    reference = outcome.object
+    if reference is not None and not (len(reference.sha256) == 64 and 0 <= reference.size < 1 << 63):
+        error = ErrorInfo("MALFORMED_MESSAGE", "The endpoint named an object that cannot be one.")
+        return Outcome(False, error=error, worker=outcome.worker)
     if outcome.ok or outcome.error is not None:
         return outcome
     error = ErrorInfo("TASK_ERROR", "The endpoint reported a failure without saying why.")
-    return Outcome(
-        False, outcome.payload, outcome.object, error, outcome.started, outcome.ended, outcome.worker
-    )
+    return msgspec.structs.replace(outcome, error=error)
 
 
 def _poisoned(evidence: str) -> Outcome:

@@ -198,6 +198,12 @@ def test_a_newer_database_is_refused(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    (tmp_path / "hub.db").write_bytes(os.urandom(8192))
+    with pytest.raises(ConfigError, match=r"hub\.db"):
+        asyncio.run(Database(tmp_path / "hub.db").start())
+
+
 def test_a_closed_database_takes_nothing(tmp_path: Path) -> None:
     async def main() -> None:
         database = await started(tmp_path / "hub.db")

@@ -186,6 +186,25 @@ def test_the_first_outcome_stays(tools: Any) -> None:
     tools.run(main())
 
 
+@pytest.mark.parametrize(
+    ("outcome", "code"),
+    [
+        (Outcome(True, object=ObjectRef("ab" * 32, 1 << 64 - 1)), "MALFORMED_MESSAGE"),
+        (Outcome(True, object=ObjectRef("../x", 1)), "MALFORMED_MESSAGE"),
+        (Outcome(False), "TASK_ERROR"),
+    ],
+)
+def test_an_impossible_outcome_fails_the_task(tools: Any, outcome: Outcome, code: str) -> None:
+    async def main() -> None:
+        async with tools.opened() as core:
+            task_id = await core.submit_one()
+            verdict = await end(core, ResultItem(task_id, 0, "run", outcome))
+            assert verdict.acked == [(task_id, "run")]
+            assert core.tasks.record(ME, task_id).error.code == code
+
+    tools.run(main())
+
+
 def test_a_result_of_another_endpoint_changes_nothing(tools: Any) -> None:
     async def main() -> None:
         async with tools.opened() as core:

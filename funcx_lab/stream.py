@@ -363,7 +363,7 @@ def open_stream(service: Service) -> Stream:
 def _close_all() -> None:
     """At exit: hand over what was submitted, then end the threads."""
     for stream in list(_streams.values()):
-        if not stream.flush(EXIT_TIMEOUT_S):
+        if stream.error is None and not stream.flush(EXIT_TIMEOUT_S):
             logger.warning("Some tasks could not be handed over to %s.", stream.transport.service.url)
         stream.close()
 

@@ -101,7 +101,7 @@ class StandIn:
     def drop_connections(self) -> None:
         def drop() -> None:
             for connection in list(self.connections):
-                connection.stream.close()
+                connection.cut()
 
         self.do(drop)
 
@@ -182,12 +182,14 @@ class StreamHandler(tornado.websocket.WebSocketHandler):
         if self in self.standin.connections:
             self.standin.connections.remove(self)
 
-    @property
-    def stream(self) -> Any:
-        return self.ws_connection.stream
+    def cut(self) -> None:
+        """Break the connection without a word."""
+        if self.ws_connection is not None:
+            self.ws_connection.stream.close()
 
     def say(self, message: Any) -> None:
-        self.write_message(service_codec.encode(message), binary=True)
+        if self.ws_connection is not None and not self.ws_connection.is_closing():
+            self.write_message(service_codec.encode(message), binary=True)
 
     def on_message(self, data: str | bytes) -> None:
         message = client_codec.decode(data)
@@ -316,7 +318,7 @@ def standin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn
         await standin.stop.wait()
         server.stop()
         for connection in list(standin.connections):
-            connection.stream.close()
+            connection.cut()
         await server.close_all_connections()
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()), name="stand-in")

@@ -67,7 +67,7 @@ def test_outcomes_of_the_time_without_connection_are_not_missed(standin, client,
 
     def end_behind_its_back() -> None:
         for connection in list(standin.connections):
-            connection.stream.close()
+            connection.cut()
         standin.run(*standin.tasks[future.task_id])
 
     standin.do(end_behind_its_back)

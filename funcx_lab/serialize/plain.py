@@ -110,15 +110,9 @@ def _is_plain_array(value: Any, kind: type) -> bool:
     if numpy is None or kind is not numpy.ndarray:
         return False
     dtype = value.dtype
-    if (
-        dtype.kind not in "biufcmMSUV"
-        or dtype.names
-        or dtype.metadata
-        or dtype.subdtype
-        or not dtype.itemsize
-    ):
+    if dtype.names or dtype.metadata or not dtype.itemsize or not _DTYPE.fullmatch(dtype.str):
         return False
-    return bool(value.flags.c_contiguous or value.flags.f_contiguous) and numpy.dtype(dtype.str) == dtype
+    return bool(value.flags.c_contiguous or value.flags.f_contiguous)
 
 
 def _flat(array: Any) -> tuple[memoryview, str]:

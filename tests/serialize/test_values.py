@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as numpy_strategies
 
 from funcx_lab import serialize
 from funcx_lab.errors import (
@@ -169,6 +170,14 @@ def test_arrays_come_back_equal_and_writable(array, writable_block):
     assert got.flags.writeable
     if got.size:
         got[...] = got.copy()
+
+
+@given(numpy_strategies.arrays(numpy_strategies.scalar_dtypes(), numpy_strategies.array_shapes(min_side=0)))
+@settings(max_examples=100, deadline=None)
+def test_any_array_keeps_type_and_bytes(array):
+    got = there_and_back(array)
+    assert (got.dtype, got.shape, got.tobytes()) == (array.dtype, array.shape, array.tobytes())
+    assert got.flags.writeable
 
 
 def test_a_read_only_array_stays_read_only():

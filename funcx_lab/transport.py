@@ -201,6 +201,11 @@ class Transport:
             )
         except (trouble.NewConnectionError, trouble.NameResolutionError) as err:
             raise unreachable(url, err) from err
+        except trouble.SSLError as err:
+            raise TransportError(
+                f"{url}: no secure connection ({err}). If your group signs its own certificates, "
+                "set SSL_CERT_FILE to their CA's file."
+            ) from err
         except trouble.TimeoutError as err:
             raise ServiceTimeout(
                 f"{method} {url}: no answer within {self.timeout:g} s. Check the service's load and log, "

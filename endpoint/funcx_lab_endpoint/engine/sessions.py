@@ -117,6 +117,7 @@ class Sessions:
         session = self._sessions.get(sid)
         if session is None:
             return
+        had_calls = bool(session.jobs)
         for item in items:
             if isinstance(item, m.Done):
                 self._done(session, item)
@@ -128,7 +129,7 @@ class Sessions:
                 self._starting(session, item)
             elif isinstance(item, m.Returned):
                 self._returned(session, item)
-        if not session.jobs:
+        if had_calls and not session.jobs:
             session.idle_since = now
         while self._turns and self._give(session):
             pass

@@ -280,6 +280,11 @@ def test_idle_sessions_are_found_longest_first():
     assert world.sessions.idle(2.0) == ["b", "a"]
 
 
+def test_heartbeat_is_no_work():
+    world = World("a").take("a", m.Hello(1, ""))
+    assert world.sessions.idle(0.5) == ["a"]
+
+
 # --- demand -----------------------------------------------------------------------------------------
 
 

@@ -49,6 +49,8 @@ class Capture:
         The names those statements bind.
     left_out : dict
         Names, and their bytes, that the cell may need but which are too large to send unasked.
+    large : list
+        Names worth a hint: they are sent though nobody asked for them.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -57,6 +59,7 @@ class Capture:
     imports: list[str] = field(default_factory=list)
     imported: list[str] = field(default_factory=list)
     left_out: dict[str, int] = field(default_factory=dict)
+    large: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -154,6 +157,7 @@ def capture(
             size = _size(cell, name, value, read, request.endpoint, measure or payload_size)
             _take(found, name, value, read, size, asked=request.include is not None)
     if request.include is None:
+        found.large += [name for name, size in found.sizes.items() if size >= HINT_BYTES]
         _refuse_large(found, names, request.endpoint)
     return found
 
@@ -240,7 +244,7 @@ def _not_sent(
     return CannotSerialize(
         f"the cell uses `{name}`, which cannot be sent to {endpoint}. Nothing was sent.\n"
         f"{where}"
-        f"  why:     it is a {shown}. {because}\n"
+        f"  why:     it is a {shown}; {because}\n"
         f"  try:     create it inside the cell, or  %%funcx {endpoint} -x {name}",
         details={"name": name, "type": shown, "line": read.line},
     )

@@ -33,9 +33,7 @@ def show_as(error: BaseException, lines: Sequence[str]) -> BaseException:
 
 def brief(error: BaseException) -> BaseException:
     """Make IPython show an error as its name and message alone."""
-    number = f" [{error.number}]" if isinstance(error, FuncxLabError) else ""
-    message = error.message if isinstance(error, FuncxLabError) else str(error)
-    return show_as(error, [f"{type(error).__name__}: {message}{number}"])
+    return show_as(error, [_summary(error)])
 
 
 def remote(error: BaseException, traceback: str, where: str) -> BaseException:
@@ -52,8 +50,13 @@ def remote(error: BaseException, traceback: str, where: str) -> BaseException:
     """
     if traceback.strip():
         return show_as(error, [f"{notebook_traceback(traceback)}\n  raised {where}"])
+    return show_as(error, [f"{_summary(error)}\n  {where}"])
+
+
+def _summary(error: BaseException) -> str:
+    """Return type, page in the reference and message."""
     number = f" [{error.number}]" if isinstance(error, FuncxLabError) else ""
-    return show_as(error, [f"{type(error).__name__}: {error}{number}\n  {where}"])
+    return f"{type(error).__name__}{number}: {error}"
 
 
 def notebook_traceback(traceback: str) -> str:

@@ -6,7 +6,7 @@ import html
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from funcx_lab_magics.capture import HINT_BYTES, Capture, format_bytes
+from funcx_lab_magics.capture import Capture, format_bytes
 
 #: Of one kind of names, so many are listed; the rest are counted.
 SHOWN = 8
@@ -26,12 +26,15 @@ class Manifest:
         The names expected back.
     replaced : collection of str
         Those of them that exist here and get a new value.
+    changed : collection of str
+        Names whose content the cell changes.
     """
 
     endpoint: str
     captured: Capture
     outputs: Sequence[str] = ()
     replaced: Collection[str] = field(default_factory=frozenset)
+    changed: Collection[str] = field(default_factory=frozenset)
 
     def parts(self) -> list[str]:
         """Return the parts of the line behind the endpoint's name."""
@@ -40,17 +43,19 @@ class Manifest:
         sent += [f"{name}()" for name in captured.functions]
         back = [f"{name} (replaces)" if name in self.replaced else name for name in self.outputs]
         left_out = [f"{name} {format_bytes(size)}" for name, size in captured.left_out.items()]
+        changed = [name for name in self.changed if name in captured.sizes and name not in self.outputs]
         parts = [
             _part("sends", sent),
             _part("replays", captured.imported),
             _part("leaves out", left_out, " (-i sends it)"),
             _part("brings back", back),
+            _part("changes only there", changed, f" (-o {','.join(changed)} brings it back)"),
             self._hint(),
         ]
         return [part for part in parts if part]
 
     def _hint(self) -> str:
-        large = [name for name, size in self.captured.sizes.items() if size >= HINT_BYTES]
+        large = self.captured.large
         return f"large: {', '.join(large)} (-x leaves it out)" if large else ""
 
     def text(self, note: str = "") -> str:

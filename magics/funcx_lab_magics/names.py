@@ -60,6 +60,8 @@ class CellNames:
         Names its import statements bind, each to the statements that bind it.
     attributes : dict
         For each name, the dotted paths read on it: ``scipy.stats.norm`` gives ``"stats.norm"``.
+    changed : list
+        Names whose items or attributes it assigns: ``df["b"] = 1``, ``cfg.a = 2``.
     open_ended : bool
         The cell says ``from x import *``: it may assign names that cannot be seen here.
     """
@@ -68,6 +70,7 @@ class CellNames:
     assigned: list[str]
     imported: dict[str, list[str]] = field(default_factory=dict)
     attributes: dict[str, set[str]] = field(default_factory=dict)
+    changed: list[str] = field(default_factory=list)
     open_ended: bool = False
 
 
@@ -93,6 +96,7 @@ def read_names(source: str) -> CellNames:
         assigned=[name for name in flow.assigned if name not in flow.imported],
         imported=flow.imported,
         attributes=_attributes(tree),
+        changed=_changed(tree),
         open_ended=flow.open_ended,
     )
 
@@ -108,6 +112,18 @@ def _attributes(tree: ast.AST) -> dict[str, set[str]]:
         if path and isinstance(base, ast.Name):
             found.setdefault(base.id, set()).add(".".join(reversed(path)))
     return found
+
+
+def _changed(tree: ast.AST) -> list[str]:
+    found: dict[str, None] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Subscript | ast.Attribute) and not isinstance(node.ctx, ast.Load):
+            base: ast.AST = node
+            while isinstance(base, ast.Subscript | ast.Attribute):
+                base = base.value
+            if isinstance(base, ast.Name):
+                found.setdefault(base.id)
+    return list(found)
 
 
 class _Flow:

@@ -105,6 +105,7 @@ def prepare(
         captured,
         expected,
         {name for name in expected if name in namespace},
+        names.changed,
     )
     return ReadyCell(cell, manifest, outputs, names.imported, options)
 

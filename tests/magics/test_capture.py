@@ -163,6 +163,12 @@ def test_a_large_name_is_refused_with_all_sizes() -> None:
     assert "-i df,grid,cfg" in message
 
 
+def test_a_name_worth_a_hint() -> None:
+    df = Sized(2_000_000)
+    assert take("df", {"df": df}).large == ["df"]
+    assert take("df", {"df": df}, include=["df"]).large == []
+
+
 def test_a_large_name_goes_when_it_is_asked_for() -> None:
     big = Sized(LIMIT_BYTES)
     assert take("df", {"df": big}, include=["df"]).values == {"df": big}

@@ -77,6 +77,16 @@ def test_output_choices(notebook: Any) -> None:
     assert "neither assigns nor uses" in ran.stderr
 
 
+def test_a_change_that_stays_there_is_said(notebook: Any) -> None:
+    notebook.good("d = {'a': 1}")
+    ran = notebook.good("%%funcx\nd['b'] = 2")
+    assert ran.manifest.endswith("· changes only there d (-o d brings it back)")
+    assert notebook["d"] == {"a": 1}
+    ran = notebook.good("%%funcx -o d\nd['b'] = 2")
+    assert "only there" not in ran.manifest
+    assert notebook["d"] == {"a": 1, "b": 2}
+
+
 def test_what_is_too_large_to_come_back_unasked_is_said(notebook: Any) -> None:
     ran = notebook.good("%%funcx\nbig = bytes(2_000_000)\nsmall = 1")
     assert "big" not in notebook

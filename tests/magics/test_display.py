@@ -19,6 +19,7 @@ CAPTURED = Capture(
     functions=["helper"],
     imports=["import numpy", "import pandas"],
     imported=["numpy", "pandas"],
+    large=["df"],
 )
 
 

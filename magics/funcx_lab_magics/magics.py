@@ -28,7 +28,7 @@ from funcx_lab_magics.arguments import (
     with_defaults,
 )
 from funcx_lab_magics.capture import Cell
-from funcx_lab_magics.failures import brief
+from funcx_lab_magics.failures import CellInterrupted, brief, show_as
 from funcx_lab_magics.manifest import Manifest, grey_line
 from funcx_lab_magics.replay import Replay
 from funcx_lab_magics.run_cell import ReadyCell, prepare
@@ -115,8 +115,12 @@ class FuncXMagics(Magics):
         return wait(task, replay, line.show, on_interrupt=options.on_interrupt)
 
     def _submit(self, ready: ReadyCell) -> Task:
-        client = self.client()
-        future = ready.submit(client)
+        try:
+            client = self.client()
+            future = ready.submit(client)
+        except KeyboardInterrupt:
+            message = "Interrupted while the cell was being sent; %funcx tasks says whether it arrived."
+            raise show_as(CellInterrupted(message), [message]) from None
         self._imports.update(ready.imported)
         return self.tasks.add(client, future, ready.options.endpoint, ready.options.name or "")
 

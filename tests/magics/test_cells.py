@@ -252,6 +252,16 @@ def test_a_second_interrupt_detaches(notebook: Any, monkeypatch: pytest.MonkeyPa
     assert "Stopped waiting" in str(ran.error)
 
 
+def test_an_interrupt_while_the_cell_is_sent(notebook: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(notebook.client, "submit_packed", slow)
+    ran = notebook.run("%%funcx\n1")
+    assert isinstance(ran.error, CellInterrupted)
+    assert "%funcx tasks says whether it arrived" in ran.stdout
+
+
 def test_cancel(notebook: Any) -> None:
     notebook.good("%%funcx held -b\n1")
     task = next(iter(notebook.magics.tasks))

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import platform
-import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -278,6 +275,7 @@ class Host:
         for sid, entry in list(self._entries.items()):
             evidence = self._evidence(sid, entry, now)
             if evidence:
+                self._readiness.kill_process(sid)  # silent is not dead
                 self._lose(sid, evidence)
             elif entry.ended is not None:
                 self._retire(sid)
@@ -294,13 +292,7 @@ class Host:
             if sid and now < deadline:
                 continue
             del self._stopping[task_id]
-            peer = self._channel.peers.get(sid) if self._channel is not None else None
-            if peer is None or peer.worker is None:
-                continue
-            if peer.worker.get("host") == platform.node():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(peer.worker["pid"], signal.SIGKILL)
-            else:
+            if sid and not self._readiness.kill_process(sid):
                 self._lose(sid, "a cancelled call did not end")
 
     def _evidence(self, sid: str, entry: _Entry, now: float) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
+import signal
 from collections.abc import Hashable
 
 
@@ -41,6 +43,15 @@ class Readiness:
             return  # already gone; heartbeats and the engine will say so
         self._pidfds[key] = pidfd
         self.watch(pidfd, key)
+
+    def kill_process(self, key: Hashable) -> bool:
+        """Kill a watched process, never a stranger with its pid; False if none is watched as ``key``."""
+        pidfd = self._pidfds.get(key)
+        if pidfd is None:
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        return True
 
     def unwatch_process(self, key: Hashable) -> None:
         """Report ``key`` no more."""

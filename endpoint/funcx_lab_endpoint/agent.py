@@ -118,6 +118,7 @@ class Agent:
         self._failure: str | None = None
         self._news: tuple[int, str] = (-1, "")
         self._news_due = 0.0
+        self._last_reason = ""
 
     def request_stop(self) -> None:
         """Stop soon, at the second call at once; may be called in a signal handler."""
@@ -178,12 +179,16 @@ class Agent:
             had_session = self._state.session is not None
             self._state.receive(fact, now)
             if self._state.session is not None and not had_session:
+                self._last_reason = ""
+                self._link.settle()
                 log.info("connected, session %d", self._state.session)
                 self._on_state("connected", "")
 
     def _lost(self, fact: LinkDown) -> None:
         self._state.link_down()
-        log.info("not connected: %s", fact.reason)
+        if fact.reason != self._last_reason:  # not at each of a night's attempts
+            log.info("not connected: %s", fact.reason)
+        self._last_reason = fact.reason
         if fact.unauthorised:
             self._access.reject()
         self._on_state("refused" if fact.unauthorised else "connecting", fact.reason)

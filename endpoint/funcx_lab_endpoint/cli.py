@@ -174,11 +174,12 @@ def _delete(options: argparse.Namespace) -> Answer:
 
 def _logs(options: argparse.Namespace) -> Answer | int:
     files = find_endpoint(options.name)
-    lines = last_lines(files, options.n)
+    # What is written from now on is the follower's: neither lost nor shown twice.
+    position = files.log.stat().st_size if files.log.exists() else 0
+    lines = last_lines(files, options.n, position)
     if not options.follow:
         return Answer(OK, lines, {"name": files.name, "log": str(files.log), "lines": lines.splitlines()})
     print(lines, flush=True)
-    position = files.log.stat().st_size if files.log.exists() else 0
     try:
         while True:
             position = _print_from(files, position)

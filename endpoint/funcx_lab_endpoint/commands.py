@@ -6,9 +6,9 @@ import shutil
 from dataclasses import dataclass, field
 from typing import Any
 
-from funcx_lab import embedded
 from funcx_lab.config import Service, write_private
 from funcx_lab.credentials import find_service
+from funcx_lab.embedded import running_service
 from funcx_lab.errors import FuncxLabError, UsageError
 from funcx_lab.transport import Transport
 from funcx_lab_endpoint.config import load_config, template
@@ -103,14 +103,32 @@ def start(name: str, *, takeover: bool, embedded: bool, timeout_s: float) -> Ans
         If it ended instead of connecting.
     """
     files = EndpointFiles(name) if embedded else find_endpoint(name)
-    if (pid := files.pid()) is not None:
-        data = {"name": files.name, "pid": pid, "state": files.process().get("state")}
-        return Answer(OK, f"Endpoint {files.name} runs already as process {pid}.", data)
+    if files.runs_now:
+        return _runs_already(files)
     files.create()
-    if not embedded:
+    if files.config.exists():
         load_config(files.config)  # its errors are better told here than from a log
-    started = start_background(files, takeover=takeover, embedded=embedded, timeout_s=timeout_s)
+    embedded = embedded or _is_supervised(files)
+    try:
+        started = start_background(files, takeover=takeover, embedded=embedded, timeout_s=timeout_s)
+    except FuncxLabError:
+        if files.pid() is not None:  # somebody was faster, the local hub service for instance
+            return _runs_already(files)
+        raise
     return _started(files, started)
+
+
+def _runs_already(files: EndpointFiles) -> Answer:
+    pid = files.pid()
+    data = {"name": files.name, "pid": pid, "state": files.process().get("state")}
+    return Answer(OK, f"Endpoint {files.name} runs already as process {pid}.", data)
+
+
+def _is_supervised(files: EndpointFiles) -> bool:
+    """Whether the local hub service keeps this endpoint running."""
+    enrolment = files.enrolment()
+    service = running_service() if files.name == "local" and enrolment is not None else None
+    return service is not None and enrolment is not None and service.url == enrolment.url
 
 
 def _started(files: EndpointFiles, started: Started) -> Answer:
@@ -139,7 +157,10 @@ def stop(name: str, *, timeout_s: float, now: bool) -> Answer:
         return Answer(FAILURE, f"Endpoint {files.name} could not be stopped (process {files.pid()}).", data)
     if not ended:
         return Answer(NOT_RUNNING, f"Endpoint {files.name} does not run.", data)
-    return Answer(OK, f"Endpoint {files.name} has stopped.", data)
+    text = f"Endpoint {files.name} has stopped."
+    if _is_supervised(files):
+        text += " The local hub service starts it again; `funcx-lab stop` ends both."
+    return Answer(OK, text, data)
 
 
 def restart(name: str, *, timeout_s: float) -> Answer:
@@ -276,7 +297,7 @@ def _deregister(enrolment: Enrolment) -> None:
 
 def _user_service(enrolment: Enrolment) -> Service:
     """Return the endpoint's hub service with the user's own token; nothing is started for it."""
-    running = embedded.running_service()
+    running = running_service()
     if running is not None and running.url == enrolment.url:
         return Service(running.url, running.token)
     return find_service(enrolment.url)

@@ -143,12 +143,13 @@ def _kill(pid: int) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def last_lines(files: EndpointFiles, count: int) -> str:
-    """Return the end of the agent's log, empty if there is none."""
+def last_lines(files: EndpointFiles, count: int, end: int | None = None) -> str:
+    """Return the last lines of the agent's log, up to byte ``end``; empty if there is none."""
     try:
         with open(files.log, "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - 400 * count))
-            lines = file.read().decode("utf-8", "replace").splitlines()
+            size = os.fstat(file.fileno()).st_size if end is None else end
+            start = file.seek(max(0, size - 400 * count))
+            lines = file.read(size - start).decode("utf-8", "replace").splitlines()
     except FileNotFoundError:
         return ""
-    return "\n".join(lines[-count:])
+    return "\n".join(lines[-count:]) if count else ""

@@ -145,6 +145,10 @@ class Link:
             return False
         return True
 
+    def settle(self) -> None:
+        """Take note that the connection is of use; the next pauses are short again."""
+        self._pause = FIRST_PAUSE_S
+
     def reconnect(self, reason: str, now: float) -> LinkDown:
         """Give the connection up; the next attempt follows after a pause."""
         return self._drop(reason, now)
@@ -206,7 +210,7 @@ class Link:
                 return
             kind = int(event["event"])
             if kind == zmq.EVENT_HANDSHAKE_SUCCEEDED:
-                self._up, self._due, self._pause = True, None, FIRST_PAUSE_S
+                self._up, self._due = True, None
                 yield LinkUp()
                 yield from self._messages()
             elif kind & _REFUSED:

@@ -260,6 +260,23 @@ def test_start_tells_an_error_of_the_config_file(configured: EndpointFiles, run:
     assert f"{configured.config}, line 1: SyntaxError" in answer.stderr
 
 
+def test_a_damaged_enrolment_is_named(configured: EndpointFiles, run: Run) -> None:
+    path = configured.directory / "endpoint.json"
+    path.write_text("{\n  oops")
+    answer = run("start", "cluster")
+    assert (answer.returncode, f"{path}, line 2: not JSON" in answer.stderr) == (1, True), answer
+    path.write_text('{"name": "cluster"}')
+    answer = run("start", "cluster")
+    assert (answer.returncode, "lacks endpoint_id, url" in answer.stderr) == (1, True), answer
+
+
+def test_a_key_that_others_can_read_is_not_used(configured: EndpointFiles, hub: Any, run: Run) -> None:
+    configured.key.chmod(0o644)
+    answer = run("start", "cluster", "--json", "--timeout", "1.5")
+    assert (answer.returncode, "can be read by others" in json.loads(answer.stdout)["reason"]) == (5, True)
+    assert hub.forwarder.messages == []
+
+
 def test_start_tells_an_engine_that_fails(configured: EndpointFiles, run: Run) -> None:
     text = configured.config.read_text()
     configured.config.write_text(
@@ -308,18 +325,21 @@ def test_logs_shows_the_last_lines(configured: EndpointFiles, run: Run) -> None:
 def test_logs_follows(configured: EndpointFiles, eventually: Callable[..., Any]) -> None:
     configured.log.write_text("first\n")
     command = [sys.executable, "-m", "funcx_lab_endpoint.cli", "logs", "cluster", "-f"]
+    lines: list[str] = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        lines: list[str] = []
-        reader = threading.Thread(target=lambda: lines.extend(process.stdout or ()))
-        assert process.stdout.readline() == "first\n"
-        reader.start()
-        with configured.log.open("a") as file:
-            file.write("second\n")
-        eventually(lambda: lines == ["second\n"] or process.poll() is not None)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0
-        reader.join()
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "first\n"
+            reader = threading.Thread(target=lambda: lines.extend(process.stdout or ()))
+            reader.start()
+            with configured.log.open("a") as file:
+                file.write("second\n")
+            eventually(lambda: lines == ["second\n"])
+            process.send_signal(signal.SIGINT)
+            assert process.wait(10) == 0
+            reader.join()
+        finally:
+            process.kill()
     assert lines == ["second\n"]
 
 

@@ -116,6 +116,23 @@ def test_attempts_wait_longer_each_time_up_to_five_seconds(bench: Bench) -> None
     assert all(2.5 <= pause <= 5.0 for pause in pauses[7:])
 
 
+def test_a_connection_without_a_session_does_not_shorten_the_pauses(
+    bench: Bench, eventually: Callable[..., Any]
+) -> None:
+    pauses = []
+    for _ in range(4):
+        bench.facts.clear()
+        eventually(lambda: LinkUp in bench.kinds())
+        bench.link.reconnect("refused", bench.now)
+        pauses.append(bench.link.next_deadline(bench.now) - bench.now)
+    assert pauses[3] > 2 * pauses[0]
+    bench.facts.clear()
+    eventually(lambda: LinkUp in bench.kinds())
+    bench.link.settle()
+    bench.link.reconnect("lost", bench.now)
+    assert bench.link.next_deadline(bench.now) - bench.now <= 0.1
+
+
 def test_a_rejected_token_counts_as_unauthorised(bench: Bench) -> None:
     bench.problem = NotAuthenticated("revoked")
     assert (bench.step(), bench.step())[1] == [LinkDown("revoked", unauthorised=True)]

@@ -214,6 +214,20 @@ def test_a_copied_endpoint_is_refused_while_the_first_lives(
     eventually(lambda: service.files.process()["state"] == "connected", "the first never came back")
 
 
+def test_the_local_endpoint_can_be_restarted_beside_its_supervisor(
+    service: Service, run_here: Callable[..., subprocess.CompletedProcess[str]], eventually: Eventually
+) -> None:
+    before = service.files.pid()
+    answer = run_here("restart", "local")
+    assert answer.returncode == 0, answer
+    eventually(lambda: service.files.process()["state"] == "connected")
+    assert service.files.pid() not in (None, before)
+    answer = run_here("stop", "local")
+    assert "`funcx-lab stop` ends both" in answer.stdout
+    eventually(lambda: service.files.pid() is not None, "its supervisor never started it again")
+    eventually(lambda: service.state() == "online")
+
+
 def test_stopping_the_service_leaves_no_process(service: Service) -> None:
     pid, child = service.files.pid(), int((service.files.directory / "child.pid").read_text())
     embedded.stop_service()

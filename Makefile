@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 .PHONY: help install demo lab test check lint types bench fmt docs clean
 
 help:  ## say what there is
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
 
 install: $(VENV)/.installed  ## make .venv and install funcx-lab with everything a user needs
 demo: $(VENV)/.installed  ## run notebooks/01-quickstart.ipynb here, print it, leave nothing behind

@@ -64,4 +64,4 @@ def test_a_failing_step_shows_what_it_said(bootstrap: ModuleType, capsys: pytest
 def test_make_lists_its_targets() -> None:
     said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for target in ("install", "demo", "lab", "test", "check", "bench", "fmt", "clean"):
-        assert f"make {target}\t" in said
+        assert f"  make {target} " in said

@@ -8,11 +8,16 @@ every cell did what it should and no process was left.
 
 from __future__ import annotations
 
+# ruff: noqa: E402 - the imports take seconds, and nothing runs yet: an interrupt then ends it without a word
+import signal
+
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import argparse
+import contextlib
 import os
 import re
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -33,6 +38,7 @@ from funcx_lab.transport import Transport
 
 ROOT = Path(__file__).resolve().parent.parent
 CELL_TIMEOUT_S = 300
+KERNEL_END_S = 5
 INDENT = "      "
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -60,6 +66,7 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="keep the state directory and say where it is")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     home = Path(tempfile.mkdtemp(prefix="funcx-lab-demo-"))
     isolate(home)
     code = 1
@@ -179,6 +186,7 @@ def stop(home: Path) -> bool:
     """Stop everything and say whether a process was left."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # cleaning up takes seconds and must come to its end
     stop_service()
+    end_kernel()
     left = {
         process.pid: process
         for process in [*find_leftovers(home), *psutil.Process().children(recursive=True)]
@@ -192,6 +200,17 @@ def stop(home: Path) -> bool:
     for lock in held:
         print(f"Left: a process that holds {lock}", file=sys.stderr)
     return False
+
+
+def end_kernel() -> None:
+    """End a kernel that was just being started when an interrupt came: nobody else has its handle."""
+    kernels = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "ipykernel_launcher" in child.cmdline():
+                child.kill()
+                kernels.append(child)
+    psutil.wait_procs(kernels, timeout=KERNEL_END_S)
 
 
 if __name__ == "__main__":

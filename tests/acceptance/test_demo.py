@@ -65,7 +65,8 @@ def test_a_cell_that_fails_fails_the_demo(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupting_it_cleans_up(tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize("moment", ["begun", "Hub service"])  # the second: while the kernel starts
+def test_interrupting_it_cleans_up(tmp_path: Path, number: signal.Signals, moment: str) -> None:
     slow = notebook(tmp_path / "slow.ipynb", "print('begun')\nimport time\ntime.sleep(600)")
     process = subprocess.Popen(
         [*DEMO, str(slow)],
@@ -75,7 +76,7 @@ def test_interrupting_it_cleans_up(tmp_path: Path, number: signal.Signals) -> No
         text=True,
     )
     assert process.stdout is not None
-    while "begun" not in process.stdout.readline():
+    while moment not in process.stdout.readline():
         assert process.poll() is None
     process.send_signal(number)
     rest = process.communicate(timeout=60)[0]

@@ -37,7 +37,8 @@ _STYLE = (
     ".fx-repr{color:var(--jp-ui-font-color1,var(--vscode-foreground,inherit));background:transparent}"
     ".fx-repr pre{margin:.3em 0;max-height:20em;overflow:auto;background:transparent;color:inherit}"
     ".fx-repr .fx-dim{opacity:.7}"
-    ".fx-repr td,.fx-repr th,.fx-repr caption{text-align:left;padding:.1em .8em .1em 0}"
+    # The class twice: JupyterLab's own rule for tables, which aligns them right, is as specific as that.
+    ".fx-repr.fx-repr td,.fx-repr.fx-repr th,.fx-repr caption{text-align:left;padding:.1em .8em .1em 0}"
     "</style>"
 )
 
@@ -87,6 +88,11 @@ class TaskView:
     def is_final(self) -> bool:
         """Whether the task has ended."""
         return self.state in FINAL_STATES
+
+    @property
+    def word(self) -> str:
+        """The state in words."""
+        return LOOKS[self.state][1] if self.state in LOOKS else self.state
 
     def apply(self, event: Event) -> None:
         """Take in one event of the task's log."""
@@ -143,20 +149,23 @@ class TaskView:
 
     def card(self, now: float | None = None) -> str:
         """Return the task as an HTML card."""
-        icon, word, colour = LOOKS.get(self.state, ("?", self.state, "--jp-ui-font-color1"))
+        icon, _, colour = LOOKS.get(self.state, ("?", "", "--jp-ui-font-color1"))
         label = f" <em>{html.escape(self.label)}</em>" if self.label else ""
         head = (
-            f'<span style="color:var({colour},inherit)">{icon} <strong>{html.escape(word)}</strong></span>'
+            f'<span style="color:var({colour},inherit)">{icon} '
+            f"<strong>{html.escape(self.word)}</strong></span>"
             f" on {html.escape(self.endpoint)} · {self.elapsed(now)}{label}"
             f" · <code>{html.escape(self.task_id)}</code>"
         )
         parts = [f"<div>{head}</div>"]
-        if self.reason:
+        # That a cancelled task was cancelled is said already; an error may be the reason.
+        is_told = self.state == TaskState.CANCELLED or self.reason in self.error
+        if not is_told:
             parts.append(f'<div class="fx-dim">{html.escape(self.reason)}</div>')
         tail = "\n".join(line.rstrip("\r") for line in self.tail[-TAIL_LINES:]).strip("\n")
         if tail:
             parts.append(f"<pre>{html.escape(tail)}</pre>")
-        if self.error:
+        if self.error and self.state != TaskState.CANCELLED:
             parts.append(f"<div><strong>{html.escape(self.error)}</strong></div>")
         return f'<div class="fx-repr">{_STYLE}{"".join(parts)}</div>'
 

@@ -70,7 +70,7 @@ class Manifest:
 def grey_line(text: str) -> str:
     """Return one line of quiet HTML that takes the front end's colours."""
     return (
-        '<div class="fx-manifest" style="opacity: .75; font-size: 90%; '
+        '<div class="fx-manifest" style="font-size: 90%; '
         'color: var(--jp-ui-font-color2, var(--vscode-descriptionForeground, inherit))">'
         f"{html.escape(text)}</div>"
     )

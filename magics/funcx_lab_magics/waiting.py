@@ -67,7 +67,7 @@ def _replay(task: Task, show: Callable[[Event], None], say: Callable[[str], None
 def _reason(view: TaskView) -> str:
     if view.is_final or view.state == "running":
         return ""
-    return f"{view.state}: {view.reason}" if view.reason else view.state
+    return f"{view.word}: {view.reason}" if view.reason else view.word
 
 
 def _interrupted(task: Task, seconds: float, on_interrupt: str) -> NoReturn:

@@ -97,6 +97,19 @@ def test_a_view_follows_its_events() -> None:
     assert "epoch 1\nepoch 2" in words
 
 
+def test_a_card_says_once_that_its_task_was_cancelled() -> None:
+    view = TaskView("t", "local")
+    text = "The task was cancelled."
+    view.update({"state": "cancelled", "reason": text, "error": {"code": "TASK_CANCELLED", "message": text}})
+    assert text_of(view.card()).lower().count("cancelled") == 1
+
+
+def test_a_card_says_the_reason_of_a_failure_once() -> None:
+    view = TaskView("t", "local")
+    view.update({"state": "failed", "reason": "the worker died", "error": {"message": "the worker died"}})
+    assert text_of(view.card()).count("the worker died") == 1
+
+
 @pytest.mark.parametrize(
     ("writes", "tail"),
     [

@@ -44,7 +44,7 @@ def test_it_says_what_it_waits_for_and_takes_it_back(monkeypatch: pytest.MonkeyP
     said: list[str] = []
     value = waiting.wait(FakeTask([*events, state("success")]), shown.append, said.append)  # type: ignore[arg-type]
     assert value == "value"
-    assert said == ["waiting-for-ep: offline since 10:42", "waiting-for-launch", ""]
+    assert said == ["waiting for the endpoint: offline since 10:42", "waiting for a worker", ""]
     assert len(shown) == 4
 
 

@@ -213,6 +213,8 @@ class StreamState:
             If the service says that this stream cannot go on.
         """
         if isinstance(message, Outcomes):
+            for request in message.submitted:
+                self._submitted(Submitted(request))
             for item in message.items:
                 self._end(item)
         elif isinstance(message, Submitted):

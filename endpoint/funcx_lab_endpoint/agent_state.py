@@ -121,7 +121,7 @@ class AgentState:
         """Take a message of the forwarder."""
         match message:
             case Tasks() if message.session == self.session:
-                self._take_tasks(message)
+                self._take_tasks(message, now)
             case ResultAck() if message.session == self.session:
                 self._acknowledge(message)
             case EventsAck() if message.session == self.session:
@@ -160,21 +160,21 @@ class AgentState:
 
     # --- tasks --------------------------------------------------------------------------------------
 
-    def _take_tasks(self, message: Tasks) -> None:
+    def _take_tasks(self, message: Tasks, now: float) -> None:
         for function in message.functions:
             if self._functions.take(function):
                 self._do(Learn(function))
         for item in message.tasks:
-            self._take_task(item)
+            self._take_task(item, now)
 
-    def _take_task(self, item: TaskItem) -> None:
+    def _take_task(self, item: TaskItem, now: float) -> None:
         lease = (item.task_id, item.tag)
         holding = self._holdings.get(item.task_id)
         if holding is None:
             # A late copy of a lease that ended here must not run again.
             if not self.draining and lease not in self._seen:
                 self._begin(self._holdings.add(item))
-                self._outbox.accepted.append(lease)
+                self._outbox.tell_accepted(*lease, now)
                 self._seen.add(lease)
             return
         self._seen.add(lease)
@@ -182,7 +182,7 @@ class AgentState:
             self._holdings.rebind(holding, item.tag)
             self._outbox.tell_again(holding)
         if item.tag == holding.tag:
-            self._outbox.accepted.append(lease)
+            self._outbox.tell_accepted(*lease, now)
 
     def _begin(self, holding: Holding) -> None:
         item = holding.item
@@ -335,7 +335,7 @@ class AgentState:
         if self._link.deadline is not None:
             due.append(self._link.deadline)
         if self.session is not None:
-            due.append(self._next_beat)
+            due += [self._next_beat, self._outbox.deadline]
         return min(due)
 
     def beat_due(self, now: float) -> bool:

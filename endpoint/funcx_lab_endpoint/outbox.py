@@ -22,6 +22,8 @@ from funcx_lab_endpoint.holdings import EventLog, Holding, Holdings, Loss
 
 #: An outcome or loss that is not acknowledged within this many seconds of a session is sent again.
 RESEND_S = 30.0
+#: A lease is told as accepted after so many seconds, unless its outcome leaves before and says so too.
+ACCEPT_S = 0.05
 _ITEM_OVERHEAD = 200
 
 
@@ -35,7 +37,8 @@ class Outbox:
     """
 
     def __init__(self, holdings: Holdings) -> None:
-        self.accepted: list[tuple[str, int]] = []
+        self._accepted: dict[str, int] = {}
+        self._accept_by = float("inf")
         self.started: dict[str, Holding] = {}
         #: tasks with events that were not sent
         self.talking: dict[str, Holding] = {}
@@ -50,8 +53,22 @@ class Outbox:
         """Whether an outcome or a loss is not yet acknowledged."""
         return bool(self._outcomes or self._losses or self._in_flight)
 
+    @property
+    def deadline(self) -> float:
+        """The monotonic time at which `messages` wants to be called at the latest."""
+        return self._accept_by
+
+    def tell_accepted(self, task_id: str, tag: int, now: float) -> None:
+        """Tell soon that the agent holds this lease."""
+        if task_id in self._outcomes:
+            return  # which is about to leave and says so
+        if not self._accepted:
+            self._accept_by = now + ACCEPT_S
+        self._accepted[task_id] = tag
+
     def tell_outcome(self, holding: Holding) -> None:
         """Send the outcome of a task with the next messages."""
+        self._accepted.pop(holding.task_id, None)
         self.talking.pop(holding.task_id, None)  # its events ride with the outcome
         self._outcomes[holding.task_id] = holding
 
@@ -68,7 +85,7 @@ class Outbox:
 
     def send_all_again(self) -> None:
         """Send everything that is not acknowledged: a new session knows none of it."""
-        self.accepted.clear()
+        self._accepted.clear()
         self._in_flight.clear()
         for holding in self._holdings:
             if holding.log is not None:
@@ -84,7 +101,7 @@ class Outbox:
 
     def forget(self, holding: Holding) -> None:
         """Stop telling about a task."""
-        for waiting in (self.started, self.talking, self._outcomes):
+        for waiting in (self._accepted, self.started, self.talking, self._outcomes):
             waiting.pop(holding.task_id, None)
         if holding.log is not None:
             self._in_flight.pop((holding.task_id, holding.log.execution), None)
@@ -103,9 +120,11 @@ class Outbox:
 
     def messages(self, session: int, now: float) -> Iterator[AgentMessage]:
         """Yield everything that waits, as messages of ``session``, and count it as sent at ``now``."""
-        if self.accepted:
-            yield Accepted(session, self.accepted)
-            self.accepted = []
+        if now >= self._accept_by:
+            self._accept_by = float("inf")
+            if self._accepted:
+                yield Accepted(session, list(self._accepted.items()))
+                self._accepted = {}
         if self.started:
             yield Started(session, [_started(holding) for holding in self.started.values()])
             self.started = {}

@@ -112,9 +112,13 @@ class Submitted(msgspec.Struct, frozen=True, tag=True):
 
 
 class Outcomes(msgspec.Struct, frozen=True, tag=True):
-    """Outcomes of subscribed groups and watched tasks."""
+    """Outcomes of subscribed groups and watched tasks.
+
+    ``submitted`` names requests that are on disk with nothing refused: a `Submitted` each, saved.
+    """
 
     items: list[OutcomeItem]
+    submitted: list[int] = []
 
 
 class TaskEvents(msgspec.Struct, frozen=True, tag=True):

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 INLINE_LIMIT = 10 * 1024 * 1024
 #: So many pages of the store are looked through for tasks of a state that only their endpoint tells.
 _PAGES = 20
+#: Seconds that the insert of tasks which were dispatched already may wait for company in its commit.
+INSERT_PATIENCE_S = 0.002
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
@@ -141,7 +143,11 @@ class Tasks:
             else:
                 future.set_exception(error)
 
-        self._database.submit(lambda connection: self._writer.insert(connection, new), done)
+        # A task that has left already may come back soon: one commit then serves its insert and its end.
+        patience = INSERT_PATIENCE_S if len(tags) == len(taken) else 0.0
+        self._database.submit(
+            lambda connection: self._writer.insert(connection, new), done, patience_s=patience
+        )
         if offer is not None:
             offer.send()
         if len(tags) < len(taken) and self._dispatcher is not None:

@@ -34,6 +34,7 @@ from funcx_lab.protocol.messages import (
     Welcome,
 )
 from funcx_lab_hub_service.forwarder.instructions import (
+    AcknowledgeSoon,
     Fetch,
     Instruction,
     Lease,
@@ -58,6 +59,8 @@ RETRANSMIT_S = 5.0
 FIRST_CREDIT, CREDIT_LIMIT = 8, 10_000
 #: Payload bytes in flight at most; a single larger task still goes.
 BYTES_IN_FLIGHT = 16 * 1024 * 1024
+#: So many acknowledgements leave without waiting for more.
+ACKS_AT_ONCE = 500
 #: Tasks leased from the store in one write, so that others get their turn.
 FETCH_LIMIT = 1000
 
@@ -77,6 +80,8 @@ class Session:
     verdict: Reconciled | None = None
     #: functions that were sent in this session
     functions: set[str] = field(default_factory=set)
+    #: results that are on disk or void, to be acknowledged soon
+    acks: list[tuple[str, str]] = field(default_factory=list)
     #: tasks that ended or were lost while their inventory was being compared
     ended_early: set[str] = field(default_factory=set)
     #: results could not be stored: only a new session makes the agent send them again
@@ -264,7 +269,7 @@ class DispatchState:
         """Take the committed verdict on results or losses."""
         out: list[Instruction] = []
         if acked:
-            out.append(Send(peer, ResultAck(number, acked)))
+            out += self._acknowledge_soon(peer, number, acked)
         if unknown:
             out.append(Send(peer, UnknownTasks(number, unknown)))
         return out + (self.queued() if requeued else [])
@@ -273,6 +278,25 @@ class DispatchState:
         """Take note that results or losses could not be stored and were not acknowledged."""
         if self.session is not None and self.session.number == number:
             self.session.broken = True
+
+    def _acknowledge_soon(self, peer: bytes, number: int, acked: list[tuple[str, str]]) -> list[Instruction]:
+        """Gather acknowledgements: the agent only frees memory by them."""
+        session = self.session
+        if session is None or session.number != number:
+            return [Send(peer, ResultAck(number, acked))]
+        is_first = not session.acks
+        session.acks += acked
+        if len(session.acks) >= ACKS_AT_ONCE:
+            return self.acknowledge()
+        return [AcknowledgeSoon()] if is_first else []
+
+    def acknowledge(self) -> list[Instruction]:
+        """Send the acknowledgements that have gathered."""
+        session = self.session
+        if session is None or not session.acks:
+            return []
+        acks, session.acks = session.acks, []
+        return [Send(session.peer, ResultAck(session.number, acks))]
 
     def events_stored(self, peer: bytes, number: int, acks: list[tuple[str, str, int]]) -> list[Instruction]:
         """Take committed events."""

@@ -19,6 +19,7 @@ from funcx_lab.protocol.states import EndpointState
 from funcx_lab_hub_service.endpoints import Condition, offline_reason
 from funcx_lab_hub_service.forwarder.dispatch_state import DispatchState
 from funcx_lab_hub_service.forwarder.instructions import (
+    AcknowledgeSoon,
     Fetch,
     Instruction,
     Offline,
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _TICK_S = 1.0
+#: Acknowledgements of results gather for so many seconds: one message, one wake-up of the agent.
+_ACK_S = 0.02
 #: An agent whose key is void has this long to hear so before its connection is cut.
 _PARTING_S = 1.0
 
@@ -251,6 +254,8 @@ class Forwarder:
                 self._store_events(endpoint, do)
             case StoreStarted():
                 self._tasks.facts.store_started(endpoint, do.tasks)
+            case AcknowledgeSoon():
+                asyncio.get_running_loop().call_later(_ACK_S, self._acknowledge, endpoint.endpoint_id)
             case OpenSession():
                 self._endpoints.open_session(endpoint, do.session, do.instance, do.spool)
             case Reconcile():
@@ -289,6 +294,11 @@ class Forwarder:
             self._tasks.facts.store_results(endpoint, do.results, judged)
         else:
             self._tasks.facts.store_losses(endpoint, do.tasks, judged)
+
+    def _acknowledge(self, endpoint_id: str) -> None:
+        state = self._states.get(endpoint_id)
+        if state is not None:
+            self.perform(endpoint_id, state.acknowledge())
 
     def _fetch(self, endpoint: EndpointRecord, do: Fetch) -> None:
         def leased(found: tuple[list[TaskItem], bool] | None) -> None:

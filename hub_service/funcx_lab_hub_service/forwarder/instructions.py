@@ -91,6 +91,11 @@ class StoreLosses:
 
 
 @dataclass(frozen=True, slots=True)
+class AcknowledgeSoon:
+    """Call ``acknowledge`` in a moment, for what gathers until then."""
+
+
+@dataclass(frozen=True, slots=True)
 class Online:
     """The endpoint is there; its last status report."""
 
@@ -114,6 +119,7 @@ Instruction: TypeAlias = (
     | StoreEvents
     | StoreResults
     | StoreLosses
+    | AcknowledgeSoon
     | Online
     | Offline
 )

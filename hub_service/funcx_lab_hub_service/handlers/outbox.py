@@ -10,7 +10,9 @@ from funcx_lab.protocol.stream import (
     STREAM_LIMIT,
     OutcomeItem,
     Outcomes,
+    Refusal,
     ServiceMessage,
+    Submitted,
     TaskEvents,
     service_codec,
 )
@@ -46,6 +48,7 @@ class Outbox:
         self._close = close
         self._loop = asyncio.get_running_loop()
         self._items: list[OutcomeItem] = []
+        self._submitted: list[int] = []
         self._queued = 0
         self._unsent = 0
         self._drained = asyncio.Event()
@@ -67,6 +70,13 @@ class Outbox:
             self._loop.call_soon(self._flush)
         self._items += items
         self._queued += sum(map(weight, items))
+
+    def submitted(self, request: int, refused: list[Refusal]) -> None:
+        """Acknowledge a submit, in the message of this loop turn's outcomes if there is one."""
+        if self._items and not refused:
+            self._submitted.append(request)
+        else:
+            self.message(Submitted(request, refused))
 
     def events(self, task_id: str, events: list[tuple[int, Event]], last: bool) -> None:
         """Send events, in as many messages as their size asks for."""
@@ -94,6 +104,7 @@ class Outbox:
 
     def _flush(self) -> None:
         items, self._items, self._queued = self._items, [], 0
+        submitted, self._submitted = self._submitted, []
         first = total = 0
         for index, item in enumerate(items):
             more = weight(item)
@@ -101,7 +112,7 @@ class Outbox:
                 self.message(Outcomes(items[first:index]))
                 first, total = index, 0
             total += more
-        self.message(Outcomes(items[first:]))
+        self.message(Outcomes(items[first:], submitted))
 
     def _send(self, frame: bytes) -> None:
         if self._closed:

@@ -20,7 +20,6 @@ from funcx_lab.protocol.stream import (
     OutcomeItem,
     Refusal,
     Submit,
-    Submitted,
     Subscribe,
     Unfollow,
     Watch,
@@ -145,7 +144,7 @@ class StreamHandler(Guard, tornado.websocket.WebSocketHandler):
             return
         error = done.exception()
         if error is None:
-            self._outbox.message(Submitted(number, done.result()))
+            self._outbox.submitted(number, done.result())
         else:
             self._fail(number, error)
 

@@ -1,7 +1,8 @@
 """One SQLite file, one writer thread, group commit.
 
 Operations run first in, first out. Whatever has gathered while the last commit was under way forms
-the next transaction; a lone operation commits at once. Nobody is told before the commit has returned.
+the next transaction; a lone operation commits at once, unless whoever queued it said that it may wait
+a little for others to share its commit. Nobody is told before the commit has returned.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,7 +26,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 #: Called on the loop after the commit, in commit order, with the operation's value or why it failed.
 Done = Callable[[Any, BaseException | None], None]
-_Entry = tuple[Callable[[sqlite3.Connection], Any], Done]
+_Entry = tuple[Callable[[sqlite3.Connection], Any], Done, float]
 _Answer = tuple[Done, Any, BaseException | None]
 
 #: So many operations at most share a transaction.
@@ -111,8 +113,19 @@ class Database:
             raise
         return connection
 
-    def submit(self, operation: Callable[[sqlite3.Connection], Any], done: Done) -> None:
+    def submit(
+        self, operation: Callable[[sqlite3.Connection], Any], done: Done, *, patience_s: float = 0.0
+    ) -> None:
         """Queue ``operation`` for the writer thread; ``done`` runs on the loop after its commit.
+
+        Parameters
+        ----------
+        operation : callable
+            Gets the connection; runs in the writer thread.
+        done : callable
+            Gets the operation's value, or why it failed.
+        patience_s : float
+            Seconds that the commit may wait for others to share it. One impatient operation ends the wait.
 
         Raises
         ------
@@ -121,7 +134,7 @@ class Database:
         """
         if self._thread is None:
             raise ServiceUnavailable("The hub service is stopping; send this again in a moment.")
-        self._queue.put((operation, done))
+        self._queue.put((operation, done, patience_s))
 
     def write(self, operation: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
         """Queue ``operation`` and return a future of its value, resolved after its commit."""
@@ -159,10 +172,14 @@ class Database:
             self._on_fatal(error)
 
     def _gather(self) -> list[_Entry | None]:
-        group = [self._queue.get()]
+        entry = self._queue.get()
+        group, due = [entry], float("inf")
         try:
-            while group[-1] is not None and len(group) < _GROUP_LIMIT:
-                group.append(self._queue.get_nowait())
+            while entry is not None and len(group) < _GROUP_LIMIT:
+                due = min(due, time.monotonic() + entry[2]) if entry[2] else 0.0
+                wait = due - time.monotonic() if due else 0.0
+                entry = self._queue.get(timeout=wait) if wait > 0 else self._queue.get_nowait()
+                group.append(entry)
         except queue.Empty:
             pass
         return group
@@ -175,7 +192,7 @@ class Database:
                 answers = self._transact(entries)
             except sqlite3.Error as error:
                 failure = self._judge(error)
-                answers = [(done, None, failure) for _, done in entries]
+                answers = [(done, None, failure) for _, done, _ in entries]
             self._tell(answers)
         return group[-1] is not None
 
@@ -186,7 +203,7 @@ class Database:
         connection.execute("BEGIN IMMEDIATE")
         try:
             alone = len(entries) == 1
-            for operation, done in entries:
+            for operation, done, _ in entries:
                 answers.append(_attempt(connection, operation, done, alone))
             connection.execute("COMMIT")
         except BaseException:

@@ -66,6 +66,45 @@ def test_what_gathers_behind_a_slow_commit_shares_the_next(tmp_path: Path) -> No
     asyncio.run(main())
 
 
+def test_a_patient_operation_shares_the_commit_of_the_next_impatient_one(tmp_path: Path) -> None:
+    async def main() -> None:
+        database = await started(tmp_path / "hub.db")
+        commits: list[str] = []
+        assert database._writer is not None
+        database._writer.set_trace_callback(
+            lambda statement: commits.append(statement) if statement == "COMMIT" else None
+        )
+        told: list[str] = []
+        database.submit(add("patient"), lambda value, error: told.append("patient"), patience_s=30.0)
+        database.submit(add("too"), lambda value, error: told.append("too"), patience_s=30.0)
+        await asyncio.wait_for(database.write(add("impatient")), 10)
+        assert (told, commits) == (["patient", "too"], ["COMMIT"])
+        await database.close()
+
+    asyncio.run(main())
+
+
+def test_a_patient_operation_is_committed_without_company(tmp_path: Path) -> None:
+    async def main() -> None:
+        database = await started(tmp_path / "hub.db")
+        done = asyncio.Event()
+        database.submit(add("patient"), lambda value, error: done.set(), patience_s=0.01)
+        await asyncio.wait_for(done.wait(), 10)
+        assert names(database) == ["patient"]
+        await database.close()
+
+    asyncio.run(main())
+
+
+def test_closing_does_not_wait_for_company(tmp_path: Path) -> None:
+    async def main() -> None:
+        database = await started(tmp_path / "hub.db")
+        database.submit(add("patient"), lambda value, error: None, patience_s=300.0)
+        await asyncio.wait_for(database.close(), 10)
+
+    asyncio.run(main())
+
+
 def test_an_operation_that_raises_is_undone_alone(tmp_path: Path) -> None:
     async def main() -> None:
         database = await started(tmp_path / "hub.db")

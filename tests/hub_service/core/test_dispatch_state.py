@@ -32,6 +32,7 @@ from funcx_lab.protocol.messages import (
     Welcome,
 )
 from funcx_lab_hub_service.forwarder.dispatch_state import (
+    ACKS_AT_ONCE,
     BYTES_IN_FLIGHT,
     FIRST_CREDIT,
     RETRANSMIT_S,
@@ -39,6 +40,7 @@ from funcx_lab_hub_service.forwarder.dispatch_state import (
     DispatchState,
 )
 from funcx_lab_hub_service.forwarder.instructions import (
+    AcknowledgeSoon,
     Fetch,
     Offline,
     Online,
@@ -314,6 +316,26 @@ def test_a_committed_verdict_is_told_to_the_sender() -> None:
     assert out == [Send(OTHER, ResultAck(7, [("a", "run")])), Send(OTHER, UnknownTasks(7, [("b", 2)]))]
 
 
+def test_acknowledgements_of_the_session_gather() -> None:
+    state = ready()
+    assert state.judged(PEER, 100, [("a", "run")], [], []) == [AcknowledgeSoon()]
+    assert state.judged(PEER, 100, [("b", "run")], [], []) == []
+    assert state.acknowledge() == [Send(PEER, ResultAck(100, [("a", "run"), ("b", "run")]))]
+    assert state.acknowledge() == []
+
+
+def test_many_acknowledgements_do_not_wait() -> None:
+    acks = [(f"t{number}", "run") for number in range(ACKS_AT_ONCE)]
+    assert ready().judged(PEER, 100, acks, [], []) == [Send(PEER, ResultAck(100, acks))]
+
+
+def test_acknowledgements_end_with_their_session() -> None:
+    state = ready()
+    state.judged(PEER, 100, [("a", "run")], [], [])
+    state.end_session("")
+    assert state.acknowledge() == []
+
+
 def test_results_that_could_not_be_stored_are_asked_for_again() -> None:
     state = ready()
     state.judging_failed(100)
@@ -322,7 +344,7 @@ def test_results_that_could_not_be_stored_are_asked_for_again() -> None:
 
 def test_requeued_tasks_are_fetched() -> None:
     out = ready().judged(PEER, 100, [("a", "run")], [], ["a"])
-    assert [type(instruction) for instruction in out] == [Send, Fetch]
+    assert [type(instruction) for instruction in out] == [AcknowledgeSoon, Fetch]
 
 
 def test_a_start_counts_for_the_lease_it_names_only() -> None:

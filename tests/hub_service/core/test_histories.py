@@ -60,7 +60,7 @@ class SteppedDatabase:
     def __init__(self, connection: sqlite3.Connection, boot: int) -> None:
         self.reader, self.boot, self.queue = connection, boot, collections.deque[Any]()
 
-    def submit(self, operation: Any, done: Any) -> None:
+    def submit(self, operation: Any, done: Any, *, patience_s: float = 0.0) -> None:
         self.queue.append((operation, done))
 
     def write(self, operation: Any) -> asyncio.Future[Any]:

@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 
 from funcx_lab.protocol.messages import ErrorInfo, Event
-from funcx_lab.protocol.stream import STREAM_LIMIT, OutcomeItem, Outcomes, TaskEvents, service_codec
+from funcx_lab.protocol.stream import (
+    STREAM_LIMIT,
+    OutcomeItem,
+    Outcomes,
+    Refusal,
+    Submitted,
+    TaskEvents,
+    service_codec,
+)
 from funcx_lab_hub_service.auth.principals import Principal
 from funcx_lab_hub_service.feed import Feed
 from funcx_lab_hub_service.handlers.outbox import SLOW, STUCK, Outbox, weight
@@ -70,6 +78,31 @@ def test_outcomes_of_a_loop_turn_share_a_message() -> None:
         await settle()
         assert len(wire.frames) == 1
         assert wire.cursors == [1, 2, 3]
+
+    asyncio.run(check())
+
+
+def test_an_acknowledgement_rides_with_the_outcomes_of_its_turn() -> None:
+    async def check() -> None:
+        wire = Wire()
+        wire.outbox.outcomes(items(1, 1))
+        wire.outbox.submitted(7, [])
+        await settle()
+        assert [(message.items[0].cursor, message.submitted) for message in wire.messages] == [(1, [7])]
+
+    asyncio.run(check())
+
+
+def test_an_acknowledgement_without_outcomes_or_with_refusals_goes_alone() -> None:
+    async def check() -> None:
+        wire = Wire()
+        wire.outbox.submitted(7, [])
+        wire.outbox.outcomes(items(1, 1))
+        wire.outbox.submitted(8, [Refusal("a", {})])
+        await settle()
+        submitted = [message for message in wire.messages if isinstance(message, Submitted)]
+        assert submitted == [Submitted(7), Submitted(8, [Refusal("a", {})])]
+        assert wire.cursors == [1]
 
     asyncio.run(check())
 

@@ -64,8 +64,12 @@ def test_a_task_goes_and_comes(agent: Any, ask: Any, function_id: str, listen: A
     with ask.stream() as connection:
         connection.send(client_codec.encode(Subscribe(GROUP)))
         submit(connection, function_id, [task_id], request=7)
-        assert listen(connection) == Submitted(7)
-        (item,) = outcomes(connection, listen, 1)
+        message = listen(connection)
+        if message == Submitted(7):
+            message = listen(connection)
+        else:  # the task came back before its insert was committed: one message says both
+            assert message.submitted == [7]
+        (item,) = message.items
     assert (item.task_id, item.state, item.payload, item.owned) == (
         task_id,
         "success",

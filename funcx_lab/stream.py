@@ -157,7 +157,6 @@ class Stream:
 
     def _say(self, *command: Any) -> None:
         self._check()
-        self._wanted = True
         self._inbox.put(command)
         if self._thread is None:
             self._start()
@@ -237,12 +236,9 @@ class Stream:
     def _connect(self) -> None:
         from funcx_lab.websocket import WebSocket
 
-        wanted, self._wanted = self._wanted, False
-        try:
-            self._websocket = WebSocket(_find_again(self.transport, start=wanted))
-        except BaseException:
-            self._wanted = wanted
-            raise
+        wanted = self._wanted or self._state.unacknowledged
+        self._websocket = WebSocket(_find_again(self.transport, start=wanted))
+        self._wanted = False
         self._state.connected()
 
     def _disconnect(self) -> None:
@@ -288,6 +284,8 @@ class Stream:
 
     def _take_inbox(self) -> None:
         commands, state = self._inbox.commands, self._state
+        # What is asked of a service that was stopped starts it again; waiting for its tasks does not.
+        self._wanted = self._wanted or (bool(commands) and self._websocket is None)
         while commands:
             command = commands.popleft()
             command[0](state, *command[1:])

@@ -12,6 +12,8 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from funcx_lab.serialize.ipython import replace_display
+
 _METHODS = {
     "text/html": "_repr_html_",
     "text/markdown": "_repr_markdown_",
@@ -77,13 +79,27 @@ def _display(value: Any, **options: Any) -> None:
 
 
 def install_display(publish: Callable[[str, dict[str, Any]], None]) -> None:
-    """Give the user's code the ``display`` that notebooks have.
+    """Give the user's code the ``display`` that notebooks have, and what belongs to it in IPython.
 
     Parameters
     ----------
     publish : callable
         Takes kind and data of an event: ``display``, ``update_display`` or ``clear``.
     """
+
+    def clear_output(wait: bool = False) -> None:
+        """Remove what the cell has shown so far, or do so when it shows more."""
+        publish("clear", {"wait": wait})
+
+    def update_display(value: Any, *, display_id: str, **options: Any) -> None:
+        """Show ``value`` in place of what was shown under this id."""
+        display(value, display_id=display_id, update=True, **options)
+
+    def publish_display_data(data: Mapping[str, Any], metadata: Any = None, **options: Any) -> None:
+        """Show what is a MIME bundle already."""
+        transient = dict(options.get("transient") or {})
+        kind = "update_display" if options.get("update") else "display"
+        publish(kind, {"data": dict(data), "metadata": dict(metadata or {}), "transient": transient})
 
     def display(
         *values: Any,
@@ -96,16 +112,26 @@ def install_display(publish: Callable[[str, dict[str, Any]], None]) -> None:
     ) -> DisplayHandle | None:
         """Show values as a notebook would."""
         if clear:
-            publish("clear", {"wait": True})
+            clear_output(wait=True)
         name = uuid.uuid4().hex if display_id is True else display_id or None
         transient = {} if name is None else {"display_id": name}
-        for value in values:
-            bundle = dict(value) if raw else mimebundle(value)
-            data = {"data": bundle, "metadata": dict(metadata or {}), "transient": transient}
-            publish("update_display" if update else "display", data)
+        bundles = [dict(value) if raw else mimebundle(value) for value in values]
+        if name is not None and not bundles:
+            bundles = [{}]  # an empty place, for an update to fill
+        for bundle in bundles:
+            publish_display_data(bundle, metadata, transient=transient, update=update)
         return DisplayHandle(name) if name is not None and not update else None
 
     builtins.display = display  # type: ignore[attr-defined]  # IPython puts it there, too
+    replace_display(
+        {
+            "display": display,
+            "clear_output": clear_output,
+            "update_display": update_display,
+            "publish_display_data": publish_display_data,
+            "DisplayHandle": DisplayHandle,
+        }
+    )
 
 
 def _as_text(shown: Any) -> Any:

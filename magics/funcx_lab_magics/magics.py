@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +37,9 @@ from funcx_lab_magics.settings import FuncX
 from funcx_lab_magics.subcommands import Subcommands
 from funcx_lab_magics.tasks import Home, NotebookTasks, Task
 from funcx_lab_magics.waiting import wait
+
+#: What IPython calls the values of earlier cells: ``_``, ``__``, ``___`` and ``_12``.
+_LAST_RESULT = re.compile(r"_{1,3}|_\d+")
 
 
 @magics_class
@@ -129,10 +133,13 @@ class FuncXMagics(Magics):
         self._shell.display_pub.publish(data={"text/plain": text, "text/html": grey_line(text)})
 
     def _namespace(self) -> dict[str, Any]:
-        """Return the notebook's names without those that IPython put there."""
+        """Return the notebook's names and its last results, without what else IPython put there."""
         hidden = self._shell.user_ns_hidden
-        names = self._shell.user_ns.items()
-        return {name: value for name, value in names if name not in hidden or hidden[name] is not value}
+        return {
+            name: value
+            for name, value in self._shell.user_ns.items()
+            if name not in hidden or hidden[name] is not value or _LAST_RESULT.fullmatch(name)
+        }
 
     def _place(self, source: str) -> Cell:
         """Return the cell with its name and the line its body starts on."""

@@ -28,6 +28,12 @@ def test_a_semicolon_silences_the_value(notebook: Any) -> None:
     assert notebook.good("%%funcx\n20 + 1;").result is None
 
 
+def test_values_of_earlier_cells_can_be_used(notebook: Any) -> None:
+    notebook.good("%%funcx\n20 + 1")
+    assert notebook.good("%%funcx\n_ * 2").result == 42
+    assert notebook.good("%%funcx\nfor _ in range(3): pass\n__").result == 21
+
+
 def test_names_go_there_and_come_back(notebook: Any) -> None:
     notebook.good("import numpy as np\ndata = np.arange(5.0)\nfactor = 3\nscore = 0")
     ran = notebook.good("%%funcx\nscaled = data * factor\nscore = np.sum(scaled)")

@@ -209,7 +209,9 @@ class Stream:
                 if failures >= START_ATTEMPTS:
                     self._fail_everything(error)
                     return
-                logger.info("The stream to %s is down: %s", self.transport.service.url, error)
+                # Said aloud once per outage, when it lasts: whoever waits wants to know what for.
+                level = logging.WARNING if pause < LONGEST_PAUSE_S <= 2 * pause else logging.INFO
+                logger.log(level, "The stream to %s is down: %s", self.transport.service.url, error)
                 self._disconnect()
                 self._rest(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
                 pause = min(pause * 2, LONGEST_PAUSE_S)

@@ -31,6 +31,8 @@ _PING_MS, _SILENCE_MS = 5000, 15000
 _HIGH_WATER = 10_000
 #: Frames read before the loop gets its turn.
 _BURST = 200
+# pyzmq's flags are enums, whose & is slow enough to show.
+_EVENTS, _POLLIN = int(zmq.EVENTS), int(zmq.POLLIN)
 
 
 class AgentSocket:
@@ -137,12 +139,12 @@ class AgentSocket:
     # --- reading ------------------------------------------------------------------------------------
 
     def _look_again(self) -> None:
-        if self._loop is not None and _number(self._router, zmq.EVENTS) & zmq.POLLIN:
+        if self._loop is not None and _is_readable(self._router):
             self._loop.call_soon(self._on_readable)
 
     def _on_readable(self) -> None:
         for _ in range(_BURST):
-            if self._router.closed or not _number(self._router, zmq.EVENTS) & zmq.POLLIN:
+            if self._router.closed or not _is_readable(self._router):
                 return
             self._read()
         self._look_again()
@@ -170,7 +172,7 @@ class AgentSocket:
             self._connections[key] = (peer, descriptor, connection.getpeername())
 
     def _on_zap(self) -> None:
-        while not self._zap.closed and _number(self._zap, zmq.EVENTS) & zmq.POLLIN:
+        while not self._zap.closed and _is_readable(self._zap):
             self._zap.send_multipart(self._judge(self._zap.recv_multipart()))
 
     def _judge(self, request: list[bytes]) -> tuple[bytes, ...]:
@@ -185,6 +187,10 @@ class AgentSocket:
 
 def _number(socket: zmq.Socket[bytes], option: int) -> int:
     return int(socket.getsockopt(option))
+
+
+def _is_readable(socket: zmq.Socket[bytes]) -> bool:
+    return bool(_number(socket, _EVENTS) & _POLLIN)
 
 
 def _duplicate(descriptor: int) -> tcp.socket:

@@ -1,8 +1,8 @@
 """One SQLite file, one writer thread, group commit.
 
-Operations run first in, first out. Whatever has gathered while the last commit was under way forms
-the next transaction; a lone operation commits at once, unless whoever queued it said that it may wait
-a little for others to share its commit. Nobody is told before the commit has returned.
+Operations run first in, first out, each as it comes; whatever is there when the last one has run
+shares its transaction. A lone operation commits at once, unless whoever queued it said that the commit
+may wait a little for company. Nobody is told before the commit has returned.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,8 +29,8 @@ Done = Callable[[Any, BaseException | None], None]
 _Entry = tuple[Callable[[sqlite3.Connection], Any], Done, float]
 _Answer = tuple[Done, Any, BaseException | None]
 
-#: So many operations at most share a transaction.
-_GROUP_LIMIT = 1000
+#: So many operations at most share a transaction, and none joins one that has run for so many seconds.
+_GROUP_LIMIT, _GROUP_S = 1000, 0.02
 #: What SQLite says (Python 3.10 hands out no result code) when nothing written can be trusted any more.
 _FATAL = ("disk I/O error", "malformed", "not a database")
 _FULL = "is full"
@@ -166,51 +166,54 @@ class Database:
 
     def _run(self) -> None:
         try:
-            while self._commit_group(self._gather()):
+            while (entry := self._queue.get()) is not None and self._commit_group(entry):
                 pass
         except BaseException as error:  # a dead writer must never look like a slow one
             self._on_fatal(error)
 
-    def _gather(self) -> list[_Entry | None]:
-        entry = self._queue.get()
-        group, due = [entry], float("inf")
-        try:
-            while entry is not None and len(group) < _GROUP_LIMIT:
-                due = min(due, time.monotonic() + entry[2]) if entry[2] else 0.0
-                wait = due - time.monotonic() if due else 0.0
-                entry = self._queue.get(timeout=wait) if wait > 0 else self._queue.get_nowait()
-                group.append(entry)
-        except queue.Empty:
-            pass
-        return group
-
-    def _commit_group(self, group: list[_Entry | None]) -> bool:
+    def _commit_group(self, first: _Entry) -> bool:
         """Run one transaction and answer; False when the queue has come to its end."""
-        entries = [entry for entry in group if entry is not None]
-        if entries:
-            try:
-                answers = self._transact(entries)
-            except sqlite3.Error as error:
-                failure = self._judge(error)
-                answers = [(done, None, failure) for _, done, _ in entries]
-            self._tell(answers)
-        return group[-1] is not None
+        begun: list[_Entry | None] = []
+        try:
+            answers = self._transact(first, begun)
+        except sqlite3.Error as error:
+            failure = self._judge(error)
+            answers = [(entry[1], None, failure) for entry in begun or [first] if entry is not None]
+        self._tell(answers)
+        return not begun or begun[-1] is not None
 
-    def _transact(self, entries: list[_Entry]) -> list[_Answer]:
+    def _transact(self, first: _Entry, begun: list[_Entry | None]) -> list[_Answer]:
         connection = self._writer
         assert connection is not None  # noqa: S101  # the thread runs between start and close only
-        answers: list[_Answer] = []
         connection.execute("BEGIN IMMEDIATE")
         try:
-            alone = len(entries) == 1
-            for operation, done, _ in entries:
-                answers.append(_attempt(connection, operation, done, alone))
+            answers = [_attempt(connection, *entry[:2]) for entry in self._company(first, begun)]
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
         return answers
+
+    def _company(self, first: _Entry, begun: list[_Entry | None]) -> Iterator[_Entry]:
+        """Yield what shares a transaction as it comes; all of it stands in ``begun``, the end as None."""
+        entry: _Entry | None = first
+        begin = time.monotonic()
+        due = float("inf")
+        while True:
+            begun.append(entry)
+            if entry is None:
+                return
+            yield entry
+            now = time.monotonic()
+            if len(begun) >= _GROUP_LIMIT or now - begin > max(entry[2], _GROUP_S):
+                return
+            due = min(due, now + entry[2]) if entry[2] else 0.0
+            wait = max(0.0, due - now)
+            try:
+                entry = self._queue.get(timeout=wait) if wait > 0 else self._queue.get_nowait()
+            except queue.Empty:
+                return
 
     def _judge(self, error: sqlite3.Error) -> BaseException:
         """Return what the group's callers are told, or stop for good."""
@@ -233,22 +236,19 @@ class Database:
 
 
 def _attempt(
-    connection: sqlite3.Connection, operation: Callable[[sqlite3.Connection], Any], done: Done, alone: bool
+    connection: sqlite3.Connection, operation: Callable[[sqlite3.Connection], Any], done: Done
 ) -> _Answer:
     """Run one operation; what it raises undoes it alone, a failing disk undoes the whole group."""
-    if not alone:
-        connection.execute("SAVEPOINT operation")
+    connection.execute("SAVEPOINT operation")
     try:
-        value = operation(connection)
+        value, failure = operation(connection), None
     except Exception as error:
         if isinstance(error, sqlite3.Error) and _concerns_all(error):
             raise
-        connection.execute("ROLLBACK" if alone else "ROLLBACK TO operation")
-        connection.execute("BEGIN IMMEDIATE" if alone else "RELEASE operation")
-        return done, None, error
-    if not alone:
-        connection.execute("RELEASE operation")
-    return done, value, None
+        connection.execute("ROLLBACK TO operation")
+        value, failure = None, error
+    connection.execute("RELEASE operation")
+    return done, value, failure
 
 
 def _concerns_all(error: sqlite3.Error) -> bool:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 AddCommand = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
 
-_COLUMNS = ("task_id", "state", "function_name", "endpoint_name", "received", "took", "reason")
+_COLUMNS = ("task_id", "state", "label", "endpoint_name", "received", "took", "reason")
 
 
 def add_commands(add: AddCommand) -> None:
@@ -162,8 +162,11 @@ def _row(record: dict[str, Any]) -> Iterable[str]:
         elif column == "took":
             started, ended = record.get("started"), record.get("ended")
             value = f"{ended - started:.2f} s" if started and ended else ""
+        elif column == "label":
+            value = value or record.get("function_name")
         elif column == "reason" and record.get("error"):
-            value = f"{record['error']['code']}: {record['error']['message']}".splitlines()[0]
+            error = record["error"]
+            value = f"{error.get('type') or error['code']}: {error['message']}".splitlines()[0]
         yield str(value or "")
 
 

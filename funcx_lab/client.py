@@ -68,6 +68,9 @@ class FuncXClient(Queries):
         self.connection = Connection(service, http_timeout, trust=trust_results)
         self.task_group_id = task_group_id or new_id()
 
+    def __repr__(self) -> str:
+        return f"<FuncXClient of {self.connection.transport.service.url}>"
+
     # --- functions --------------------------------------------------------------------------------
 
     def register_function(

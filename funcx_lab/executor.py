@@ -63,6 +63,9 @@ class Executor(concurrent.futures.Executor):
         self._unfinished: set[TaskFuture[Any]] = set()
         self._is_shut_down = False
 
+    def __repr__(self) -> str:
+        return f"<Executor on {self.endpoint}>"
+
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> TaskFuture[T]:
         """Run ``fn(*args, **kwargs)`` at the endpoint and return its future at once.
 

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from funcx_lab.connection import Connection
 from funcx_lab.errors import ResultTimeout, TaskNotFound, TaskPending
 from funcx_lab.protocol.states import TaskState
+from funcx_lab.protocol.stream import OutcomeItem
 
 
 class Queries:
@@ -46,7 +47,7 @@ class Queries:
             What the function raised, or a `TaskError`.
         """
         if timeout is None:
-            value, error = self.connection.open(self.connection.outcome(task_id))
+            value, error = self.connection.open(self._outcome(task_id))
             if error is not None:
                 raise error
             return value
@@ -60,6 +61,12 @@ class Queries:
             raise ResultTimeout(
                 f"Task {task_id} has not ended within {timeout:g} s; it goes on. Ask again later."
             ) from None
+
+    def _outcome(self, task_id: str) -> OutcomeItem:
+        try:
+            return self.connection.outcome(task_id)
+        except TaskPending as err:
+            raise TaskPending(f"{err.message} get_result(..., timeout=60) waits so long for it.") from None
 
     def get_task(self, task_id: str) -> dict[str, Any]:
         """Return what is known of a task: its record, and when it has ended its result or exception.

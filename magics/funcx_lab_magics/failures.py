@@ -49,6 +49,9 @@ def remote(error: BaseException, traceback: str, where: str) -> BaseException:
         Host and task, e.g. ``"on local (node3), task …3f2a91c0"``.
     """
     if traceback.strip():
+        if hasattr(error, "exceptions") and hasattr(error, "add_note"):
+            # IPython shows groups of exceptions as Python does, which knows notes and not us.
+            error.add_note(f"\n{notebook_traceback(traceback)}\n  raised {where}")
         return show_as(error, [f"{notebook_traceback(traceback)}\n  raised {where}"])
     return show_as(error, [f"{_summary(error)}\n  {where}"])
 

@@ -172,8 +172,30 @@ def _when(seconds: float | None) -> str:
     return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S") if seconds else ""
 
 
+#: What people want to know of an endpoint's report, and how to call it; get_endpoint_status has it all.
+_DETAILS = {
+    "host": "host",
+    "python": "Python",
+    "version": "funcx-lab",
+    "packages": "packages",
+    "workers": "workers",
+    "limit": "most workers",
+    "busy": "busy workers",
+    "queued": "waiting tasks",
+    "waiting_reason": "they wait for",
+    "trouble": "trouble",
+}
+
+
 def _facts(endpoint: Mapping[str, Any]) -> list[tuple[str, str]]:
     facts = [("state", str(endpoint["state"])), ("reason", str(endpoint.get("reason") or ""))]
     facts += [("since", _when(endpoint.get("since"))), ("id", str(endpoint["endpoint_id"]))]
-    facts += [(str(name), str(value)) for name, value in (endpoint.get("details") or {}).items()]
-    return facts
+    details = endpoint.get("details") or {}
+    facts += [(name, _fact(details.get(key))) for key, name in _DETAILS.items()]
+    return [(name, value) for name, value in facts if value]
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {version}" for name, version in value.items())
+    return "" if value is None else str(value)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import queue
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from funcx_lab.errors import TaskNotFound, UsageError
 from funcx_lab.protocol.messages import Event
+from funcx_lab.protocol.states import TaskState
 from funcx_lab_magics.display import TaskView, short
 from funcx_lab_magics.failures import remote
 from funcx_lab_magics.results import deliver
@@ -153,6 +155,7 @@ class Task:
             outcome = self._outcome(timeout)
         except Exception as err:  # shown as it happened there; whatever the cell raised
             raise self._explained(err) from None
+        self.view.move(TaskState.SUCCESS, time.time())
         return deliver(outcome, self._home.namespace, self._home.say)
 
     def _outcome(self, timeout: float | None) -> Any:

@@ -207,6 +207,7 @@ def test_background_gives_a_task(notebook: Any) -> None:
     notebook.client.release.set()
     assert notebook.good("%funcx result").result == 10
     assert notebook["z"] == 5
+    assert " success on held" in repr(job)  # nobody had to ask how it is
     assert job.state == "success"
     assert notebook.good("%funcx logs").stdout == "hi\n"
     assert notebook.good(f"%funcx logs {job.task_id[-8:]} -f").stdout == "hi\n"

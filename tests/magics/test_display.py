@@ -10,7 +10,7 @@ from funcx_lab.protocol.messages import Event
 from funcx_lab.protocol.states import TaskState
 from funcx_lab_magics.capture import Capture
 from funcx_lab_magics.display import LOOKS, TAIL_LINES, Table, TaskView, clock
-from funcx_lab_magics.failures import notebook_traceback
+from funcx_lab_magics.failures import notebook_traceback, remote
 from funcx_lab_magics.manifest import Manifest
 
 CAPTURED = Capture(
@@ -64,6 +64,17 @@ def test_the_manifest_line() -> None:
 
 def test_a_manifest_with_nothing_to_say() -> None:
     assert Manifest("local", Capture()).text() == "→ local"
+
+
+def test_a_group_of_exceptions_has_the_remote_lines_as_a_note() -> None:
+    class Group(Exception):  # ExceptionGroup is younger than the oldest Python we run on
+        exceptions = (ValueError("x"),)
+
+        def add_note(self, note: str) -> None:
+            self.notes = [note]
+
+    group = remote(Group(), '  File "<Cell In[3]>", line 2', "on local (node3)")
+    assert group.notes == ["\nCell In[3], line 2\n  raised on local (node3)"]  # type: ignore[attr-defined]  # ours
 
 
 def test_many_names_are_counted() -> None:

@@ -42,7 +42,7 @@ def test_the_snippet_of_the_talk(client) -> None:
 def test_a_pending_task(standin, client) -> None:
     standin.hold = True
     task_id = client.run([1], function=funcx_sum, endpoint=ENDPOINT)
-    with pytest.raises(TaskPending):
+    with pytest.raises(TaskPending, match="timeout=60"):
         client.get_result(task_id)
     with pytest.raises(ResultTimeout) as caught:
         client.get_result(task_id, timeout=0.05)

@@ -72,7 +72,7 @@ class ResultHandler(Handler):
         state = tasks.record(self.principal, task_id).state
         outcome = tasks.outcome(self.principal, task_id)
         if outcome is None:
-            raise TaskPending(f"Task {task_id} is {state}; wait with GET /v3/tasks/{task_id}?wait=seconds.")
+            raise TaskPending(f"Task {task_id} has not ended; it is {state}.")
         self.set_header("Content-Type", "application/msgpack")
         self.finish(msgspec.msgpack.encode(outcome))
 

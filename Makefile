@@ -31,7 +31,7 @@ lint: $(VENV)/.installed-dev  ## style and import contracts
 types: $(VENV)/.installed-dev  ## mypy, strict
 	@$(BIN)/mypy
 
-bench: $(VENV)/.installed-dev  ## measure ours and the peers, write docs/benchmarks.md
+bench: $(VENV)/.installed-bench  ## measure ours and the peers, write docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.run $(ARGS)
 
 fmt: $(VENV)/.installed-dev  ## format, and fix what can be fixed
@@ -51,4 +51,8 @@ $(VENV)/.installed: pyproject.toml scripts/bootstrap.py
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@$(PYTHON) scripts/bootstrap.py $(VENV) test lint
+	@touch $@
+
+$(VENV)/.installed-bench: $(VENV)/.installed
+	@$(PYTHON) scripts/bootstrap.py $(VENV) bench
 	@touch $@

@@ -1,7 +1,8 @@
 """Run every peer in turn, several times over, and write docs/benchmarks.md.
 
-``python -m benchmarks.run [--repeats N] [--peers a,b] [--workloads W1,W2] [--output FILE]``.
-The repeats go round the peers, so that a change in the machine's mood meets all of them.
+``python -m benchmarks.run [--repeats N] [--peers a,b] [--workloads W1,W2]
+[--output FILE]``. The repeats go round the peers, so that a change in the machine's mood meets all of
+them.
 """
 
 from __future__ import annotations
@@ -144,13 +145,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--peers", default=",".join(PEERS))
     parser.add_argument("--workloads", default="W1,W2,W3,W5,W7")
-    parser.add_argument("--output", type=Path)
+    parser.add_argument("--output", type=Path, default=Path("docs/benchmarks.md"))
     options = parser.parse_args()
     peers = options.peers.split(",")
     text = report(collect(peers, options.workloads.split(","), options.repeats), peers, options.repeats)
     print(text)
-    if options.output:
-        options.output.write_text(text)
+    options.output.write_text(text)
 
 
 if __name__ == "__main__":

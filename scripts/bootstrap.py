@@ -29,7 +29,7 @@ def main(venv, groups):
     pip = [python, "-m", "pip", "install"]
     run("Updating pip", [*pip, "--upgrade", f"pip>={PIP_WITH_GROUPS}"])
     wanted = [option for group in groups for option in ("--group", group)]
-    title = f"Installing what these need: {', '.join(groups)}" if groups else "Installing funcx-lab and what it needs"
+    title = f"Installing what {' and '.join(groups) or 'funcx-lab'} needs"
     run(title, [*pip, "--editable", ".[all]", *wanted])
 
 

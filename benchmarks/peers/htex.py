@@ -11,7 +11,7 @@ from parsl.providers import LocalProvider
 from benchmarks.peers import Peer
 
 
-def executor(workers: int, encrypted: bool) -> HighThroughputExecutor:
+def executor(workers: int, encrypted: bool, blocks: int = 1) -> HighThroughputExecutor:
     return HighThroughputExecutor(
         label="bench",
         address="127.0.0.1",
@@ -19,13 +19,13 @@ def executor(workers: int, encrypted: bool) -> HighThroughputExecutor:
         max_workers_per_node=workers,
         prefetch_capacity=8,
         encrypted=encrypted,
-        provider=LocalProvider(init_blocks=1, min_blocks=1, max_blocks=1),
+        provider=LocalProvider(init_blocks=blocks, min_blocks=blocks, max_blocks=1),
     )
 
 
 @contextmanager
 def open_peer(workers: int, directory: str, *, encrypted: bool) -> Iterator[Peer]:
-    htex = executor(workers, encrypted)
+    htex = executor(workers, encrypted, blocks=0)  # started by hand below, so that nobody adds a second
     htex.run_id, htex.run_dir = "bench", directory
     htex.provider.script_dir = os.path.join(directory, "scripts")
     os.makedirs(htex.provider.script_dir, exist_ok=True)

@@ -18,7 +18,7 @@ from typing import Any
 import funcx_lab
 from funcx_lab import cli_tasks
 from funcx_lab.config import Service, home, read_json
-from funcx_lab.credentials import find_service, forget_profile, profile_path, save_profile
+from funcx_lab.credentials import check_address, find_service, forget_profile, profile_path, save_profile
 from funcx_lab.doctor import examine
 from funcx_lab.embedded import ensure_service, running_service, stop_service
 from funcx_lab.errors import FuncxLabError, UsageError
@@ -134,20 +134,29 @@ def doctor(options: argparse.Namespace) -> int:
 
 def login(options: argparse.Namespace) -> int:
     """Check a token with its service, then keep both."""
-    if options.token_file is None:
-        token = os.environ.get("FUNCX_LAB_TOKEN") or getpass.getpass(f"Token for {options.url}: ")
-    elif str(options.token_file) == "-":
-        token = sys.stdin.readline()
-    else:
-        try:
-            token = options.token_file.read_text()
-        except OSError as err:
-            raise UsageError(f"--token-file: {err}.") from err
-    service = find_service(options.url, token.strip())
+    check_address(options.url)
+    service = find_service(options.url, _read_token(options))
     user = Transport(service).json("GET", "/v3/whoami")["user"]
     save_profile(service.url, service.token)
     print(f"Logged in to {service.url} as {user}; kept in {profile_path()}.")
     return 0
+
+
+def _read_token(options: argparse.Namespace) -> str:
+    try:
+        if options.token_file is None:
+            token = os.environ.get("FUNCX_LAB_TOKEN") or getpass.getpass(f"Token for {options.url}: ")
+        elif str(options.token_file) == "-":
+            token = sys.stdin.readline()
+        else:
+            token = options.token_file.read_text()
+    except OSError as err:
+        raise UsageError(f"--token-file: {err}.") from err
+    except EOFError:  # nobody there to be asked
+        token = ""
+    if not token.strip():
+        raise UsageError("No token was given; type it when asked, or give --token-file FILE.")
+    return token.strip()
 
 
 def logout(options: argparse.Namespace) -> int:

@@ -102,12 +102,23 @@ def _token_for(url: str) -> str | None:
     return profile[1] if profile and profile[0].rstrip("/") == url.rstrip("/") else None
 
 
-def _service(url: str, token: str | None, source: str) -> Service:
+def check_address(url: str, source: str = "URL") -> None:
+    """Check that a token may be sent to ``url``.
+
+    Raises
+    ------
+    UsageError
+        If it is not an address, or not a safe one.
+    """
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise UsageError(f"{source}: {url!r} is not an address like https://host/path.")
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
         raise UsageError(f"{source}: {url!r} would send the token in the clear; use https.")
+
+
+def _service(url: str, token: str | None, source: str) -> Service:
+    check_address(url, source)
     if not token:
         raise ConfigError(
             f"{source}: there is no token for {url}. "

@@ -195,6 +195,11 @@ def test_login_checks_the_token_before_it_is_kept(shell: Shell) -> None:
 def test_login_in_the_clear_is_refused(fresh: Shell) -> None:
     said = fresh("login", "http://example.org", "--token-file", "-", code=2, text="fxl_x\n")
     assert "https" in said
+    assert "not an address" in fresh("login", "ftp://example.org", code=2)  # nobody was asked for a token
+
+
+def test_login_without_a_token_is_refused(fresh: Shell) -> None:
+    assert "No token" in fresh("login", "https://example.org", "--token-file", "-", code=2, text="\n")
 
 
 def test_a_service_that_is_not_there(fresh: Shell) -> None:

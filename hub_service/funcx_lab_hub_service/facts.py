@@ -106,6 +106,17 @@ class Facts:
             committed,
         )
 
+    def end_abandoned(self) -> None:
+        """End the tasks whose endpoint was deleted."""
+
+        def committed(ended: list[Ended] | None, error: BaseException | None) -> None:
+            if ended and error is None:
+                self.publish(ended)
+
+        self._database.submit(
+            lambda connection: self._writer.end_abandoned(connection, time.time()), committed
+        )
+
     def lease_queued(
         self,
         endpoint: EndpointRecord,

@@ -75,6 +75,8 @@ class Tasks:
         self._outcomes = OutcomeWriter(numbers.__next__)
         #: what endpoints report goes here
         self.facts = Facts(database, self._outcomes, feed, endpoints.condition)
+        endpoints.when_deleted(lambda endpoint_id, key: self.facts.end_abandoned())
+        self.facts.end_abandoned()  # a crash may have come between the two
 
     def attach(self, dispatcher: Dispatcher) -> None:
         """Hand tasks to ``dispatcher`` from now on."""

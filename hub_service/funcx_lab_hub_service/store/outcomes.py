@@ -161,6 +161,19 @@ class OutcomeWriter:
         group.flush()
         return cancelled, ended
 
+    def end_abandoned(self, connection: sqlite3.Connection, now: float) -> list[Ended]:
+        """End the tasks whose endpoint was deleted: nobody will run them."""
+        ended, group = [], _Group(connection)
+        rows = connection.execute(
+            f"{_SELECT.replace('t.execution', 't.execution, e.name', 1)}"  # noqa: S608  # constant words
+            " WHERE t.endpoint IN (SELECT id FROM endpoints WHERE deleted IS NOT NULL)"
+            " AND t.state IN (0, 1, 2, 3, 4) AND t.outcome_seq IS NULL"
+        ).fetchall()
+        for *row, name in rows:
+            ended.append(self._end(group, _Task(row), _abandoned(name), now, []))
+        group.flush()
+        return ended
+
     def reconcile(
         self,
         connection: sqlite3.Connection,
@@ -308,6 +321,11 @@ def _poisoned(evidence: str) -> Outcome:
         f"The task was running each time that {LOSS_LIMIT} workers died, so it is not tried again. {evidence}"
     )
     return Outcome(False, error=ErrorInfo("TASK_POISONED", message.strip()))
+
+
+def _abandoned(endpoint: str) -> Outcome:
+    message = f"Endpoint {endpoint!r} was deleted before the task ended; submit it to another endpoint."
+    return Outcome(False, error=ErrorInfo("ENDPOINT_NOT_FOUND", message))
 
 
 def _lost_unknown() -> Outcome:

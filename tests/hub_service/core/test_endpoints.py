@@ -16,6 +16,7 @@ from funcx_lab.errors import (
     NotAuthenticated,
     PayloadTooLarge,
 )
+from funcx_lab.protocol.states import TaskState
 from funcx_lab_hub_service import endpoints as rules
 from funcx_lab_hub_service.auth.principals import Principal
 from funcx_lab_hub_service.auth.tokens import Tokens
@@ -123,6 +124,37 @@ def test_a_deleted_endpoint_is_gone_with_key_and_token(tools: Any) -> None:
             with pytest.raises(NotAuthenticated):
                 Tokens(core.database).verify(agent_token)
             assert (await core.endpoints.register(ME, "box"))[0] != core.endpoint_id
+
+    tools.run(main())
+
+
+def test_tasks_of_a_deleted_endpoint_end(tools: Any) -> None:
+    async def main() -> None:
+        async with tools.opened() as core:
+            task_id, other = await core.submit_one(), await core.submit_one()
+            await core.tasks.cancel(ME, [other])
+            waiting = asyncio.create_task(core.tasks.wait(ME, [task_id], 10))
+            await asyncio.sleep(0)
+            await core.endpoints.delete(ME, "box")
+            await asyncio.wait_for(waiting, 5)
+            record = core.tasks.record(ME, task_id)
+            assert (record.state, record.error.code) == (TaskState.FAILED, "ENDPOINT_NOT_FOUND")
+            assert "'box' was deleted before the task ended" in record.reason
+            assert core.tasks.record(ME, other).state is TaskState.CANCELLED
+            assert core.tasks.counts(ME) == {TaskState.FAILED: 1, TaskState.CANCELLED: 1}
+
+    tools.run(main())
+
+
+def test_tasks_of_a_deleted_endpoint_end_also_if_the_service_was_killed_between(tools: Any) -> None:
+    async def main() -> None:
+        async with tools.opened() as core:
+            task_id = await core.submit_one()
+            core.endpoints._on_delete.clear()  # nobody comes to end them
+            await core.endpoints.delete(ME, "box")
+            assert not core.tasks.record(ME, task_id).state.is_final
+        async with tools.opened() as core:
+            assert core.tasks.record(ME, task_id).error.code == "ENDPOINT_NOT_FOUND"
 
     tools.run(main())
 

@@ -112,13 +112,12 @@ class Caller:
             self._add_event("display", {"data": bundle, "metadata": {}})
 
     def _packed(self, run: Run, payload: Payload) -> Ended:
-        if payload.nbytes <= INLINE_LIMIT:
-            return Ended(True, payload.tobytes())
-        is_too_large = payload.nbytes > self._result_limit
-        path = self._write(run, payload, "kept" if is_too_large else "result")
-        if not is_too_large:
-            return Ended(True, path=path)
-        return Ended(False, error=_too_large(payload.nbytes, self._result_limit, path))
+        if payload.nbytes > self._result_limit:
+            path = self._write(run, payload, "kept")
+            return Ended(False, error=_too_large(payload.nbytes, self._result_limit, path))
+        if payload.nbytes > INLINE_LIMIT:
+            return Ended(True, path=self._write(run, payload, "result"))
+        return Ended(True, payload.tobytes())
 
     def _failed(self, function: _Function | None, err: BaseException) -> Ended:
         payload, error = serialize.pack_exception(err)

@@ -81,6 +81,14 @@ def test_result_over_the_limit_fails_and_is_kept(shared):
     assert os.path.getsize(kept) == error.details["size"]
 
 
+def test_a_limit_below_the_inline_size_holds_too(make_driver):
+    driver = make_driver('Config(engine="processes", max_workers_per_node={workers}, result_limit=1000)')
+    assert driver.value(lambda: b"z" * 500) == b"z" * 500
+    error = driver.error(lambda: b"z" * 5000)
+    assert error.code == "RESULT_TOO_LARGE"
+    assert os.path.getsize(error.details["path"]) == error.details["size"]
+
+
 def test_arguments_from_a_file(shared):
     assert shared.value(len, b"a" * 3_000_000) == 3_000_000
 

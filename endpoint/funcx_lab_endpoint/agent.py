@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -131,15 +131,15 @@ class Agent:
         try:
             self._host.start()
             while not self._is_over(time.monotonic()):
-                self._wait()
-                self._turn()
+                self._turn(self._wait())
         finally:
             self._end()
         return self._failure
 
     # --- a turn -------------------------------------------------------------------------------------
 
-    def _wait(self) -> None:
+    def _wait(self) -> Collection[Any]:
+        """Return what is ready as soon as something is, or a timer is due."""
         wanted = [*self._link.pollables(), *self._host.pollables(), self._wakeup.fd]
         if wanted != self._polled:
             self._poller = zmq.Poller()
@@ -154,16 +154,18 @@ class Agent:
             self._stop_by if self._stop_by is not None else now + 60.0,
         )
         # Rounded up: a wait that ends just before its deadline would spin.
-        self._poller.poll(max(0, int((due - now) * 1000) + 1) if due > now else 0)
-        self._wakeup.clear()
+        return dict(self._poller.poll(max(0, int((due - now) * 1000) + 1) if due > now else 0))
 
-    def _turn(self) -> None:
+    def _turn(self, ready: Collection[Any]) -> None:
         now = time.monotonic()
-        for fact in self._link.poll(now):
+        if self._wakeup.fd in ready:
+            self._wakeup.clear()
+        for fact in self._link.poll(now, ready):
             self._link_fact(fact, now)
         self._perform(now)  # new calls are under way before anything else is looked at
-        for engine_fact in self._host.poll(now):
+        for engine_fact in self._host.poll(now, ready):
             self._state.engine_fact(engine_fact)
+        self._perform(now)  # and outcomes too
         for object_fact in self._objects.facts():
             self._state.object_fact(object_fact)
         self._state.tick(now)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
@@ -116,8 +116,11 @@ class Link:
         """Return the monotonic time at which `poll` wants to be called at the latest."""
         return self._due if self._due is not None else now + CONNECT_TIMEOUT_S
 
-    def poll(self, now: float) -> Iterator[LinkFact]:
-        """Yield what happened; starts an attempt when one is due at monotonic ``now``."""
+    def poll(self, now: float, ready: Collection[Any] | None = None) -> Iterator[LinkFact]:
+        """Yield what happened; starts an attempt when one is due at monotonic ``now``.
+
+        ``ready`` is what of `pollables` is known to have input; None: look at all of them.
+        """
         if self._finding is not None and self._finding.done():
             finding, self._finding = self._finding, None
             yield from self._connect(finding, now)
@@ -128,8 +131,10 @@ class Link:
             else:
                 yield self._drop("no answer in time", now)
         # Messages come before the news of a lost connection: they are still good.
-        yield from self._messages()
-        yield from self._events(now)
+        if ready is None or self._socket in ready:
+            yield from self._messages()
+        if ready is None or self._monitor in ready:
+            yield from self._events(now)
 
     def send(self, message: AgentMessage) -> bool:
         """Send a message; False if there is no connection (what matters is sent again in the next one)."""

@@ -6,7 +6,7 @@ what to poll on, is told when something is ready, and hands back facts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -111,8 +111,11 @@ class EngineHost(Protocol):
     def cancel(self, task_id: str) -> bool:
         """Stop a call. False: it is unknown here. A call that never ran yields no fact at all."""
 
-    def poll(self, now: float) -> list[EngineFact]:
-        """Handle whatever is ready and every timer that is due at monotonic ``now`` (seconds)."""
+    def poll(self, now: float, ready: Collection[Any] | None = None) -> list[EngineFact]:
+        """Handle whatever is ready and every timer that is due at monotonic ``now`` (seconds).
+
+        ``ready`` is what of `pollables` is known to have input; None: look at all of them.
+        """
 
     def next_deadline(self, now: float) -> float:
         """Return the monotonic time (seconds) at which `poll` wants to be called at the latest."""

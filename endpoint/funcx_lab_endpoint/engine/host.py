@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,22 +129,13 @@ class Host:
         self._flush(now)
         return is_known
 
-    def poll(self, now: float) -> list[EngineFact]:
+    def poll(self, now: float, ready: Collection[Any] | None = None) -> list[EngineFact]:
         """Handle what is ready and due."""
-        ready = self._readiness.ready()
-        for event in self._supervisor.poll(now, ready):
-            self._hear(event, now)
         if self._channel is not None:
-            for peer, items in self._channel.receive(now):
+            for peer, items in self._channel.receive(now, ready):
                 self._take(peer, items, now)
-            self._channel.beat(now)
-        for key in ready:
-            if isinstance(key, str) and key in self._entries:
-                self._entries[key].dead_at = now
-                self._readiness.unwatch_process(key)
-                self._next_tick = min(self._next_tick, now + DYING_S)
-        if now >= self._next_tick:
-            self._tick(now)
+        if ready is None or now >= self.next_deadline(now) or any(fd in ready for fd in self._readiness.fds):
+            self._look_around(now)
         self._flush(now)
         facts, self._sessions.facts = self._sessions.facts, []
         return facts
@@ -203,6 +194,21 @@ class Host:
         self._readiness.close()
 
     # --- what happens -------------------------------------------------------------------------------
+
+    def _look_around(self, now: float) -> None:
+        """Attend to everything but the sessions' messages."""
+        ready = self._readiness.ready()
+        for event in self._supervisor.poll(now, ready):
+            self._hear(event, now)
+        if self._channel is not None:
+            self._channel.beat(now)
+        for key in ready:
+            if isinstance(key, str) and key in self._entries:
+                self._entries[key].dead_at = now
+                self._readiness.unwatch_process(key)
+                self._next_tick = min(self._next_tick, now + DYING_S)
+        if now >= self._next_tick:
+            self._tick(now)
 
     def _say_goodbye(self, timeout: float) -> None:
         """Let idle sessions end by themselves; busy ones get no more than the time that takes."""

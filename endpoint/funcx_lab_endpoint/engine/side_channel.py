@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ BEAT_S = 5.0
 _FRAMES_A_TURN = 256
 #: Unacknowledged frames from a session that are acknowledged without waiting for a heartbeat.
 _OWED_FRAMES = 256
+#: Combined once; it is slow.
+_FIRST_PART = int(zmq.SNDMORE | zmq.NOBLOCK)
 _ZAP_ADDRESS = "inproc://zeromq.zap.01"
 
 
@@ -124,10 +126,21 @@ class SideChannel:
             peer.channel.keep(frame, now)
             self._put(peer.route, frame)
 
-    def receive(self, now: float) -> list[tuple[Peer, list[m.UpItem]]]:
-        """Return what sessions report, in order of arrival; a first hello comes with its peer."""
-        self._answer_zap()
+    def receive(self, now: float, ready: Collection[Any] | None = None) -> list[tuple[Peer, list[m.UpItem]]]:
+        """Return what sessions report, in order of arrival; a first hello comes with its peer.
+
+        Parameters
+        ----------
+        now : float
+            Monotonic seconds.
+        ready : collection, optional
+            What of `sockets` is known to have input; both are looked at when left out.
+        """
+        if ready is None or self._zap in ready:
+            self._answer_zap()
         reports: list[tuple[Peer, list[m.UpItem]]] = []
+        if ready is not None and self._router not in ready:
+            return reports
         for _ in range(_FRAMES_A_TURN):
             try:
                 route = self._router.recv(zmq.NOBLOCK)
@@ -246,7 +259,7 @@ class SideChannel:
         if not route:
             return
         try:
-            self._router.send(route, zmq.SNDMORE | zmq.NOBLOCK)
+            self._router.send(route, _FIRST_PART)
             self._router.send(frame, zmq.NOBLOCK)
         except zmq.ZMQError:
             pass  # not connected now; what counts is kept and repeated

@@ -7,7 +7,6 @@ first when they change from one stream to the other, so their order is kept.
 from __future__ import annotations
 
 import codecs
-import contextlib
 import ctypes
 import io
 import os
@@ -115,8 +114,7 @@ class Capture:
         if sys.stdout is not self.stdout or sys.stderr is not self.stderr:
             streams += [sys.stdout, sys.stderr]
         for stream in streams:
-            with contextlib.suppress(OSError, ValueError, AttributeError):  # closed or replaced by the user
-                stream.flush()
+            _flush(stream)
         self._fflush(None)
         self.drain()
 
@@ -199,6 +197,8 @@ class Capture:
             self._append("stderr", f"\n[funcx-lab: {self._dropped:,} bytes of output were dropped here]\n", 0)
         for fd, data in self._tail:
             self._append(_KINDS[fd], self._decoders[fd].decode(data), len(data))
+        if self._room == HEAD_LIMIT:
+            return  # nothing was read, nothing is left in the decoders
         for fd, decoder in self._decoders.items():
             rest = decoder.decode(b"", True)
             if rest:
@@ -213,6 +213,13 @@ def _decoder() -> codecs.IncrementalDecoder:
 def _text(capture: Capture, fd: int) -> io.TextIOWrapper:
     raw = io.BufferedWriter(_Writer(capture, fd))
     return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+
+
+def _flush(stream: Any) -> None:
+    try:
+        stream.flush()
+    except (OSError, ValueError, AttributeError):  # closed or replaced by the user
+        return
 
 
 def _poller(fds: Any) -> Any:

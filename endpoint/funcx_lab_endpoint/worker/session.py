@@ -184,9 +184,8 @@ class Session:
             ended = self._caller.perform(run, self._functions.get(run.function_id))
             if os.getpid() != self._pid:
                 os._exit(0)  # a fork of the user's that came back from its function
+            self._surroundings.disarm()
             self._capture.flush()
-            self._capture.restore()
-            self._surroundings.restore()
         finally:
             self._take_lock()
             self._running = None
@@ -194,6 +193,9 @@ class Session:
         if run.walltime_s is not None:
             faulthandler.cancel_dump_traceback_later()
         self._finish(running, ended, time.perf_counter() - begun)
+        # The outcome is on its way; the next call may not come before everything is in its place again.
+        self._capture.restore()
+        self._surroundings.restore()
 
     def _is_confirmed(self, run: m.Run) -> bool:
         """Ask before entering a call that may have killed a worker; False if it was taken back."""

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+from _signal import getsignal  # type: ignore[import-not-found]  # signal.getsignal makes enums, slowly
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -26,16 +27,20 @@ class Surroundings:
     def __init__(self) -> None:
         self._directory = os.getcwd()
         self._path = list(sys.path)
-        self._handlers = {number: signal.getsignal(number) for number in _catchable()}
+        self._handlers = {number: getsignal(number) for number in _catchable()}
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+    def disarm(self) -> None:
+        """Stop the timer of the user's code: its handler must not run in ours."""
+        signal.alarm(0)
 
     def restore(self) -> None:
         """Undo what the user's code left behind."""
-        signal.alarm(0)
+        self.disarm()
         if signal.pthread_sigmask(signal.SIG_BLOCK, []) != self._mask:
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         for number, handler in self._handlers.items():
-            if signal.getsignal(number) is not handler:
+            if getsignal(number) is not handler:
                 _set_handler(number, handler)
         try:
             if os.getcwd() != self._directory:

@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,7 @@ class StandInEngineHost:
     def cancel(self, task_id: str) -> bool:
         return self._waiting.pop(task_id, None) is not None
 
-    def poll(self, now: float) -> list[EngineFact]:
+    def poll(self, now: float, ready: Collection[Any] | None = None) -> list[EngineFact]:
         for task_id, (call, execution, path) in list(self._waiting.items()):
             if path.exists():
                 del self._waiting[task_id]

@@ -115,7 +115,7 @@ def write_private(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as err:
-        raise ConfigError(f"{path} cannot be written: {err}.") from err
+        raise ConfigError(f"{path} cannot be written: {err.strerror}.") from err
 
 
 def _make_directory(path: Path) -> None:
@@ -123,5 +123,5 @@ def _make_directory(path: Path) -> None:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as err:
         raise ConfigError(
-            f"{path} cannot be created: {err}. Set FUNCX_LAB_HOME to a writable place."
+            f"{path} cannot be created: {err.strerror}. Set FUNCX_LAB_HOME to a writable place."
         ) from err

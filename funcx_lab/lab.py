@@ -45,7 +45,7 @@ def run_lab(directory: Path, service: Service, *, port: int, browser: bool) -> i
     try:
         url = _wait_for_url(process)
         if url is None:
-            print(f"JupyterLab did not start; {log} says why.", file=sys.stderr)
+            print(f"JupyterLab did not start: {_last_line(log)}\nMore in {log}", file=sys.stderr)
         else:
             print(f"JupyterLab   {url}\nHub service  {service.url}", flush=True)
             print(f"Log          {log}\nCtrl-C ends JupyterLab.", flush=True)
@@ -75,6 +75,11 @@ def _start(directory: Path, log: Path, port: int, browser: bool) -> subprocess.P
         )
     finally:
         os.close(descriptor)
+
+
+def _last_line(log: Path) -> str:
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1] if lines else "it said nothing."
 
 
 def _wait_for_url(process: subprocess.Popen[bytes]) -> str | None:

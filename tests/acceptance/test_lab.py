@@ -61,3 +61,22 @@ def test_lab_on_a_directory_that_is_not_there(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "There is no directory" in done.stderr
     assert not (tmp_path / "home" / "service.json").exists()
+
+
+def test_a_lab_that_does_not_start_says_why(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir(mode=0o700)
+    code = (
+        "import sys; from pathlib import Path; from funcx_lab.config import Service; "
+        "from funcx_lab.lab import run_lab; "
+        "sys.exit(run_lab(Path(sys.argv[1]), Service('http://127.0.0.1:9', ''), port=0, browser=False))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        env={**os.environ, "FUNCX_LAB_HOME": str(tmp_path / "home"), "JUPYTER_RUNTIME_DIR": "/dev/null/x"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode != 0
+    assert "JupyterLab did not start: NotADirectoryError" in done.stderr
+    assert str(tmp_path / "home" / "logs" / "lab.log") in done.stderr

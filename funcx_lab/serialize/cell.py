@@ -86,6 +86,13 @@ def as_main(module: ModuleType | None) -> Iterator[None]:
         sys.modules["__main__"] = before
 
 
+def main_of(function: Any) -> ModuleType | None:
+    """Return the module that holds a rebuilt function's globals, if it was ``__main__`` where it was made."""
+    space = getattr(inspect.unwrap(function), "__globals__", {})
+    module: ModuleType | None = space.get(rebuild.MODULE)
+    return module if module is not None and space["__name__"] == "__main__" else None
+
+
 def pack(
     text: str,
     *,

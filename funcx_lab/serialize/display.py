@@ -24,6 +24,8 @@ _METHODS = {
     "application/json": "_repr_json_",
     "application/javascript": "_repr_javascript_",
 }
+#: Names a widget that only the process knows that made it; a front end would say it is missing.
+_WIDGET = "application/vnd.jupyter.widget-view+json"
 #: Longer plain text is cut in the middle of nowhere; the value itself travels whole.
 _TEXT_LIMIT = 100_000
 _KERNEL_BACKENDS = ("inline", "ipympl", "widget", "nbagg")
@@ -49,6 +51,7 @@ def mimebundle(value: Any) -> dict[str, Any]:
             continue
         if shown is not None and mime not in bundle:
             bundle[mime] = shown[0] if isinstance(shown, tuple) else shown
+    bundle.pop(_WIDGET, None)
     return {str(mime): _as_text(shown) for mime, shown in bundle.items()}
 
 

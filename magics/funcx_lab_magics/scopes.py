@@ -75,14 +75,42 @@ def class_scope(node: ast.ClassDef) -> tuple[Scope, Scope]:
 
 
 def comprehension_scope(node: ComprehensionNode) -> Scope:
-    """Return a comprehension's scope; a walrus inside binds in the scope around it."""
+    """Return a comprehension's scope; a walrus inside binds in the scope around it.
+
+    What a walrus binds before it is read is no read: ``[y for x in xs if (y := x)]``.
+    """
+    parts = comprehension_parts(node)
+    scope = _collect(parts)
+    first: dict[str, bool] = {}
+    for name, is_bound in _accesses(parts):
+        first.setdefault(name, is_bound)
+    for name in walrus_targets(node):
+        scope.binds.discard(name)
+        if first.get(name):
+            scope.reads.pop(name, None)
+    return scope
+
+
+def _accesses(nodes: Iterable[ast.AST]) -> Iterator[tuple[str, bool]]:
+    """Yield names in the order in which they are read (False) or bound by ``:=`` (True)."""
+    for node in nodes:
+        if isinstance(node, ast.NamedExpr):
+            yield from _accesses([node.value])
+            yield node.target.id, True
+        elif isinstance(node, _COMPREHENSIONS):
+            yield from _accesses(comprehension_parts(node))
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            yield node.id, False
+        else:
+            yield from _accesses(ast.iter_child_nodes(node))
+
+
+def comprehension_parts(node: ComprehensionNode) -> list[ast.AST]:
+    """Return the parts of a comprehension in the order in which they run."""
     parts: list[ast.AST] = []
     for generator in node.generators:
         parts += [generator.iter, generator.target, *generator.ifs]
-    parts += [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
-    scope = _collect(parts)
-    scope.binds -= set(walrus_targets(node))
-    return scope
+    return parts + ([node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt])
 
 
 def walrus_targets(node: ast.AST) -> Iterator[str]:

@@ -57,6 +57,17 @@ def test_clearing_and_updating() -> None:
     assert events[4][1] == {"wait": True}
 
 
+def test_a_widget_is_shown_as_text() -> None:
+    events = displayed(
+        "class Bar:\n"
+        "    def __repr__(self): return '10%'\n"
+        "    def _repr_mimebundle_(self, **_):\n"
+        "        return {'text/plain': '10%', 'application/vnd.jupyter.widget-view+json': {}}\n"
+        "display(Bar())"
+    )
+    assert events[0][1]["data"] == {"text/plain": "10%"}
+
+
 def test_a_made_bundle_is_shown_as_it_is() -> None:
     events = displayed("from IPython.display import display\ndisplay({'text/plain': 'p'}, raw=True)")
     assert events == [["display", {"data": {"text/plain": "p"}, "metadata": {}, "transient": {}}]]

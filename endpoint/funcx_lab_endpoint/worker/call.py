@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from funcx_lab import serialize
@@ -14,6 +15,7 @@ from funcx_lab.errors import FuncxLabError, HashMismatch
 from funcx_lab.protocol.messages import ErrorInfo, FunctionBody
 from funcx_lab.protocol.payload import INLINE_LIMIT, Payload, is_payload, read_header
 from funcx_lab.serialize import globus
+from funcx_lab.serialize.cell import as_main, main_of
 from funcx_lab.serialize.display import install_display
 from funcx_lab_endpoint.worker.messages import Run
 from funcx_lab_endpoint.worker.surroundings import Interrupter
@@ -35,6 +37,8 @@ class _Function:
     call: Callable[..., Any]
     is_cell: bool
     is_globus: bool
+    #: what is ``__main__`` while it runs, so that processes it makes find its functions by name
+    main: ModuleType | None = None
 
 
 class Caller:
@@ -101,11 +105,12 @@ class Caller:
         return function
 
     def _enter(self, function: _Function, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        self._interrupter.is_armed = True
-        try:
-            return function.call(*args, **kwargs)
-        finally:
-            self._interrupter.is_armed = False
+        with as_main(function.main):
+            self._interrupter.is_armed = True
+            try:
+                return function.call(*args, **kwargs)
+            finally:
+                self._interrupter.is_armed = False
 
     def _show_figures(self) -> None:
         for bundle in serialize.collect_figures():
@@ -142,7 +147,8 @@ class Caller:
 def _unpack_function(body: FunctionBody, task_id: str) -> _Function:
     if body.format == "funcx-lab":
         is_cell = read_header(body.body)[0].format == "cell"
-        return _Function(serialize.unpack_function(body.body, task_id=task_id), is_cell, False)
+        call = serialize.unpack_function(body.body, task_id=task_id)
+        return _Function(call, is_cell, False, main_of(call))
     if body.format == "globus-source":
         return _Function(globus.function_from_source(body.name, body.body.decode()), False, True)
     return _Function(globus.unpack_function(body.body, trusted=True), False, True)

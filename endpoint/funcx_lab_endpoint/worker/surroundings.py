@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import sys
@@ -22,13 +23,18 @@ def scrub_environment(environment: Any = os.environ) -> None:
 
 
 class Surroundings:
-    """Working directory, signal handlers, timers and import path as they were at the start."""
+    """Working directory, signal handlers, timers and import path as they were at the start.
+
+    Processes that the user's code makes start as they do in a process of its own: Parsl spawns its
+    workers, and a spawned process would hand that on and not know the cell's functions.
+    """
 
     def __init__(self) -> None:
         self._directory = os.getcwd()
         self._path = list(sys.path)
         self._handlers = {number: getsignal(number) for number in _catchable()}
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        _forget_start_method()
 
     def disarm(self) -> None:
         """Stop the timer of the user's code: its handler must not run in ours."""
@@ -49,6 +55,11 @@ class Surroundings:
             os.chdir(self._directory)
         if sys.path != self._path:
             sys.path[:] = self._path
+        _forget_start_method()
+
+
+def _forget_start_method() -> None:
+    multiprocessing.set_start_method(None, force=True)  # None: the default
 
 
 def _catchable() -> list[signal.Signals]:

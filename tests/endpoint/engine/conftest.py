@@ -33,7 +33,8 @@ class Driver:
         self.host.start()
 
     def learn(self, function) -> str:
-        packed = serialize.pack_function(function)
+        is_packed = isinstance(function, serialize.PackedFunction)
+        packed = function if is_packed else serialize.pack_function(function)
         if packed.sha256 not in self._functions:
             function_id = f"function-{next(self._numbers)}"
             self._functions[packed.sha256] = function_id

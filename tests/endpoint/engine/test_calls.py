@@ -133,6 +133,32 @@ def test_cell_shows_its_figures(shared):
     assert "image/png" in display.data["data"]
 
 
+def test_processes_of_a_cell_know_its_functions(shared):
+    text = (
+        "from concurrent.futures import ProcessPoolExecutor\n"
+        "def square(x): return x * x\n"
+        "with ProcessPoolExecutor(2) as pool:\n"
+        "    squares = list(pool.map(square, range(3)))"
+    )
+    cell = serialize.pack_cell(
+        text, filename="Cell In[1]", first_line=1, inputs=[], outputs=["squares"], imports=[]
+    )
+    assert shared.value(cell).names == {"squares": [0, 1, 4]}
+
+
+def test_processes_of_a_function_know_its_helpers(shared, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from multiprocessing import Pool\n"
+        "def square(x): return x * x\n"
+        "def squares(n):\n"
+        "    with Pool(2) as pool: return pool.map(square, range(n))\n"
+    )
+    space = {"__name__": "__main__"}
+    exec(compile(script.read_text(), script, "exec"), space)
+    assert shared.value(space["squares"], 3) == [0, 1, 4]
+
+
 def test_same_task_submitted_twice_runs_once(shared):
     call = shared.make(time.sleep, 0.05)
     shared.host.submit([call, call])

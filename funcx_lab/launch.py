@@ -19,6 +19,10 @@ START_TIMEOUT_S = 20.0
 _LOG_LINES = 12
 _LOG_LIMIT = 10_000_000
 
+#: The umask of whoever started a program of ours, octal; that of the program itself is 077.
+_UMASK = "FUNCX_LAB_UMASK"
+_USUAL_UMASK = 0o022
+
 # What belongs to the process that happens to start the service, and not to the service.
 _NOT_INHERITED = (
     "FUNCX_LAB_URL",
@@ -121,6 +125,20 @@ def service_environment(directory: Path) -> dict[str, str]:
         [str(Path(sys.executable).parent), environment.get("PATH", os.defpath)]
     )
     return environment
+
+
+def keep_private() -> None:
+    """Let only this user read what this process makes; `users_umask` tells what was set before."""
+    umask = os.umask(0o077)
+    os.environ.setdefault(_UMASK, f"{umask:03o}")
+
+
+def users_umask() -> int:
+    """Return the umask under which the user's own code runs: that of whoever started the first program."""
+    try:
+        return int(os.environ[_UMASK], 8) & 0o777
+    except (KeyError, ValueError):
+        return _USUAL_UMASK
 
 
 def log_path(directory: Path) -> Path:

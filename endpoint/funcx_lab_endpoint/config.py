@@ -42,6 +42,8 @@ class Config:
         The address at which workers reach the endpoint; 127.0.0.1 on this machine, else found out.
     worker_init : str
         Shell lines to run before a worker starts on this machine; a given provider brings its own.
+    working_directory : str, optional
+        Where functions run, a directory of the machine they run on; the user's home directory when left out.
     idle_seconds : float
         Blocks above the minimum go after this many seconds without work.
     drain_seconds : float
@@ -68,6 +70,7 @@ class Config:
     max_blocks: int = 1
     address: str | None = None
     worker_init: str = ""
+    working_directory: str | None = None
     idle_seconds: float = 120.0
     drain_seconds: float = 30.0
     result_limit: int = 1_000_000_000
@@ -76,6 +79,7 @@ class Config:
     def __post_init__(self) -> None:
         self._check_numbers()
         self._check_exclusions()
+        _check_directory(self.working_directory)
         if self.parsl_config is not None:
             object.__setattr__(self, "executors", tuple(self.parsl_config.executors))
         for executor in self.executors:
@@ -172,6 +176,13 @@ def _as_config(value: Any) -> Config:
 def _check_number(name: str, value: Any, *, at_least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value < at_least:
         raise ConfigError(f"{name} must be a number of at least {at_least}, not {value!r}.")
+
+
+def _check_directory(directory: Any) -> None:
+    if directory is None:
+        return
+    if not isinstance(directory, str) or not directory.startswith(("/", "~")) or "\0" in directory:
+        raise ConfigError(f'working_directory must be a path that starts with "/" or "~", not {directory!r}.')
 
 
 def _check_executor(executor: Any) -> None:

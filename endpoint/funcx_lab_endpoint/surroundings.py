@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import funcx_lab
+from funcx_lab.launch import keep_private
 
 #: Carried by everything an agent starts; its value is the endpoint's directory.
 MARK = "FUNCX_LAB_ENDPOINT"
@@ -45,7 +46,7 @@ def enter(directory: Path) -> None:
         del os.environ[name]
     os.environ.update(kept)
     os.environ[MARK] = os.path.realpath(directory)
-    os.umask(0o077)
+    keep_private()
 
 
 def log_to(path: Path) -> None:

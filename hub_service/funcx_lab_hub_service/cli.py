@@ -17,6 +17,7 @@ from pathlib import Path
 import funcx_lab
 from funcx_lab.config import home
 from funcx_lab.errors import ConfigError, FuncxLabError, ServiceStartError
+from funcx_lab.launch import keep_private
 from funcx_lab_hub_service.app import HubService
 from funcx_lab_hub_service.auth.tokens import Tokens
 from funcx_lab_hub_service.config import ServiceConfig
@@ -32,7 +33,7 @@ STOP_S = 9.0
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code: 0 done, 1 failed, 2 called wrongly."""
     refuse_unpickling()
-    os.umask(0o077)
+    keep_private()
     options = _parser().parse_args(arguments)
     logging.basicConfig(
         level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from funcx_lab.launch import users_umask
 from funcx_lab.protocol.messages import FunctionBody
 from funcx_lab_endpoint.config import EndpointConfig
 from funcx_lab_endpoint.engine.contract import Call, EngineFact, EngineHost
+from funcx_lab_endpoint.engine.leftovers import read_last_words
 from funcx_lab_endpoint.engine.readiness import Readiness
 from funcx_lab_endpoint.engine.sessions import Sessions
 from funcx_lab_endpoint.engine.side_channel import Peer, SideChannel, as_mapping
@@ -71,6 +73,13 @@ class Host:
     def __init__(self, config: EndpointConfig, directory: Path) -> None:
         self._config = config
         self._objects = directory / "objects"
+        #: what every session is given
+        self._given = {
+            "objects": str(self._objects),
+            "result_limit": config.result_limit,
+            "working_directory": config.working_directory or "",
+            "umask": users_umask(),
+        }
         self._last_words = directory / "runs" / "last_words"
         self._readiness = Readiness()
         self._supervisor = Supervisor(directory / "config.py", directory / "runs", self._readiness)
@@ -325,7 +334,7 @@ class Host:
         peer = self._channel.peers.get(sid) if self._channel is not None else None
         if peer is not None and peer.worker is not None:
             worker = peer.worker
-            last_words = _read_last_words(self._last_words / sid)
+            last_words = read_last_words(self._last_words / sid)
             evidence = f"worker {worker.get('pid')} on {worker.get('host')}: {evidence}{last_words}"
         self._readiness.unwatch_process(sid)
         self._sessions.lost(sid, evidence)
@@ -362,7 +371,7 @@ class Host:
             return
         wanted = max(at_least, self._sessions.wanted(self._engine["limit"]), self._engine["minimum"])
         for _ in range(wanted - self._serving_entries()):
-            arguments = self._channel.admit(now, self._objects, self._last_words, self._config.result_limit)
+            arguments = self._channel.admit(now, self._last_words, **self._given)
             self._entries[arguments.sid] = _Entry(self._supervisor.mark)
             self._supervisor.open(as_mapping(arguments))
 
@@ -386,13 +395,3 @@ class Host:
 
     def _peers(self) -> list[Peer]:
         return list(self._channel.peers.values()) if self._channel is not None else []
-
-
-def _read_last_words(path: Path) -> str:
-    """Return the first line that faulthandler left, if any, and delete the file."""
-    try:
-        line = path.read_text(encoding="utf-8", errors="replace").split("\n", 1)[0].strip()
-        path.unlink()
-    except OSError:
-        return ""
-    return f" ({line})" if line else ""

@@ -109,3 +109,13 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
         logger.warning("%s cannot be read (%s); processes of an earlier engine may be left.", path, err)
         return {}
     return engines if isinstance(engines, dict) else {}
+
+
+def read_last_words(path: Path) -> str:
+    """Return the first line that faulthandler left, if any, and delete the file."""
+    try:
+        line = path.read_text(encoding="utf-8", errors="replace").split("\n", 1)[0].strip()
+        path.unlink()
+    except OSError:
+        return ""
+    return f" ({line})" if line else ""

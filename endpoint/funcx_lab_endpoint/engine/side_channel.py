@@ -31,6 +31,7 @@ BEAT_S = 5.0
 _FRAMES_A_TURN = 256
 #: Unacknowledged frames from a session that are acknowledged without waiting for a heartbeat.
 _OWED_FRAMES = 256
+_EVENTS, _INPUT = int(zmq.EVENTS), int(zmq.POLLIN)
 #: Combined once; it is slow.
 _FIRST_PART = int(zmq.SNDMORE | zmq.NOBLOCK)
 _ZAP_ADDRESS = "inproc://zeromq.zap.01"
@@ -88,8 +89,18 @@ class SideChannel:
         """What to poll for input."""
         return [self._router, self._zap]
 
-    def admit(self, now: float, objects: Path, last_words: Path, result_limit: int) -> m.Arguments:
-        """Let one more session in and return what it is to be started with."""
+    def admit(self, now: float, last_words: Path, **given: Any) -> m.Arguments:
+        """Let one more session in and return what it is to be started with.
+
+        Parameters
+        ----------
+        now : float
+            Monotonic seconds.
+        last_words : Path
+            Directory for the file of that name.
+        **given
+            The same for every session, see `Arguments`.
+        """
         sid = secrets.token_hex(8)
         public, secret = zmq.curve_keypair() if self._server_key else (b"", b"")
         peer = Peer(sid, secrets.token_hex(16), z85.decode(public) if public else b"", now)
@@ -100,12 +111,11 @@ class SideChannel:
             sid=sid,
             addresses=self._addresses,
             token=peer.token,
-            objects=str(objects),
             last_words=str(last_words / sid),
-            result_limit=result_limit,
             server_key=self._server_key.decode(),
             public_key=public.decode(),
             secret_key=secret.decode(),
+            **given,
         )
 
     def expel(self, sid: str) -> None:
@@ -142,10 +152,9 @@ class SideChannel:
         if ready is not None and self._router not in ready:
             return reports
         for _ in range(_FRAMES_A_TURN):
-            try:
-                route = self._router.recv(zmq.NOBLOCK)
-            except zmq.Again:
+            if not int(self._router.get(_EVENTS)) & _INPUT:
                 break
+            route = self._router.recv()
             frame = self._router.recv(copy=False)
             try:
                 up = m.up_codec.decode(frame.buffer)

@@ -30,6 +30,9 @@ class Arguments(msgspec.Struct, frozen=True):
     #: file in which a dying interpreter leaves its last words
     last_words: str
     result_limit: int
+    #: where the user's code runs, the home directory if empty; its umask
+    working_directory: str = ""
+    umask: int = 0o022
     #: CURVE keys (Z85): the agent's public one, the session's own pair; empty without encryption
     server_key: str = ""
     public_key: str = ""

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
-import platform
 import signal
-import socket
 import threading
 import time
 from collections import deque
@@ -23,11 +21,11 @@ from typing import Any, TextIO
 import msgspec
 import zmq
 
-from funcx_lab import __version__
 from funcx_lab.protocol.messages import ErrorInfo, FunctionBody
 from funcx_lab_endpoint.worker import messages as m
 from funcx_lab_endpoint.worker.call import Caller, Ended
 from funcx_lab_endpoint.worker.output import Capture
+from funcx_lab_endpoint.worker.place import entered, facts
 from funcx_lab_endpoint.worker.surroundings import Interrupter, Surroundings, scrub_environment
 from funcx_lab_endpoint.worker.wire import Wire
 
@@ -66,14 +64,20 @@ def serve(arguments: dict[str, Any]) -> dict[str, Any]:
     scrub_environment()
     with open(given.last_words, "w", encoding="utf-8") as last_words:
         faulthandler.enable(last_words, all_threads=False)
-        session = Session(given, last_words)
         try:
-            reason = session.run()
+            with entered(given.working_directory, given.umask):
+                reason = _run(Session(given, last_words))
         finally:
-            session.close()
             faulthandler.disable()
     Path(given.last_words).unlink(missing_ok=True)
     return {"sid": given.sid, "reason": reason}
+
+
+def _run(session: Session) -> str:
+    try:
+        return session.run()
+    finally:
+        session.close()
 
 
 @dataclass(slots=True)
@@ -118,7 +122,7 @@ class Session:
         )
         self._main = threading.get_ident()
         self._pid, self._parent = os.getpid(), os.getppid()
-        self._wire = Wire(arguments, _facts())
+        self._wire = Wire(arguments, facts())
         self._poller = zmq.Poller()
         for readable in (self._wire.socket, self._wake_read, *self._capture.reading.values()):
             self._poller.register(readable, zmq.POLLIN)
@@ -378,19 +382,3 @@ class Session:
             for run in runs:
                 self._calls.remove(run)
             self._wire.send([m.Returned([run.seq for run in runs])])
-
-
-def _facts() -> dict[str, Any]:
-    facts: dict[str, Any] = {
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "python": platform.python_version(),
-        "package": __version__,
-    }
-    names = {
-        "block": "PARSL_WORKER_BLOCK_ID",
-        "manager": "PARSL_WORKER_POOL_ID",
-        "worker": "PARSL_WORKER_RANK",
-    }
-    facts.update({key: os.environ[name] for key, name in names.items() if name in os.environ})
-    return facts

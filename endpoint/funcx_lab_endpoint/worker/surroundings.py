@@ -12,8 +12,15 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-#: Never handed to the user's code; prefixes of environment variables.
-SECRET_VARIABLES = ("FUNCX_LAB_TOKEN", "FUNCX_LAB_JUPYTERHUB", "JUPYTERHUB_API_TOKEN", "JPY_API_TOKEN")
+#: Never handed to the user's code; prefixes of environment variables. The last one is no secret, but
+#: programs of ours that the user's code starts have a umask of their own to remember.
+SECRET_VARIABLES = (
+    "FUNCX_LAB_TOKEN",
+    "FUNCX_LAB_JUPYTERHUB",
+    "JUPYTERHUB_API_TOKEN",
+    "JPY_API_TOKEN",
+    "FUNCX_LAB_UMASK",
+)
 
 
 def scrub_environment(environment: Any = os.environ) -> None:
@@ -23,7 +30,7 @@ def scrub_environment(environment: Any = os.environ) -> None:
 
 
 class Surroundings:
-    """Working directory, signal handlers, timers and import path as they were at the start.
+    """Working directory, umask, signals, timers and import path as they were at the start.
 
     Processes that the user's code makes start as they do in a process of its own: Parsl spawns its
     workers, and a spawned process would hand that on and not know the cell's functions.
@@ -34,6 +41,8 @@ class Surroundings:
         self._path = list(sys.path)
         self._handlers = {number: getsignal(number) for number in _catchable()}
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        self._umask = os.umask(0)
+        os.umask(self._umask)
         _forget_start_method()
 
     def disarm(self) -> None:
@@ -53,6 +62,7 @@ class Surroundings:
                 os.chdir(self._directory)
         except OSError:  # the user's code removed the directory it stood in
             os.chdir(self._directory)
+        os.umask(self._umask)
         if sys.path != self._path:
             sys.path[:] = self._path
         _forget_start_method()

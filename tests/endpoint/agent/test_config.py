@@ -72,6 +72,7 @@ def test_a_launcher_replaces_the_providers(tmp_path: Path) -> None:
         (HEADER + "config = Config(max_workers_per_node=0)\n", 2, "max_workers_per_node must be a number"),
         (HEADER + "config = Config(max_blocks='4')\n", 2, "max_blocks must be a number"),
         (HEADER + "config = Config(min_blocks=3)\n", 2, "must not be over max_blocks"),
+        (HEADER + "config = Config(working_directory='data')\n", 2, "working_directory must be a path"),
         (HEADER + "config = Config(workers=3)\n", 2, "unexpected keyword argument 'workers'"),
         (HEADER + "config = Config(provider=object(), executors=[1])\n", 2, "exclude each other"),
         (HEADER + "config = Config(provider=object(), engine='processes')\n", 2, "leave out provider"),

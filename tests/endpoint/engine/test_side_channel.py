@@ -17,7 +17,7 @@ class Bench:
         self.reports = []
 
     def admit(self):
-        return self.channel.admit(time.monotonic(), Path(), Path(), 1000)
+        return self.channel.admit(time.monotonic(), Path(), objects="", result_limit=1000)
 
     def pump(self, until, limit=5.0):
         deadline = time.monotonic() + limit
@@ -162,7 +162,7 @@ def test_calls_arrive_once_across_a_broken_connection(bench, context):
 
 def test_port_range_that_is_taken_is_told():
     first = SideChannel("127.0.0.1", ["127.0.0.1"], None, encrypted=False)
-    port = int(first.admit(0.0, Path(), Path(), 1).addresses[0].rpartition(":")[2])
+    port = int(first.admit(0.0, Path(), objects="", result_limit=1).addresses[0].rpartition(":")[2])
     try:
         with pytest.raises(ConfigError, match=f"No port from {port} to {port} is free"):
             SideChannel("127.0.0.1", ["127.0.0.1"], (port, port + 1), encrypted=False)

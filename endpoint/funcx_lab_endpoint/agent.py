@@ -162,7 +162,7 @@ class Agent:
             self._wakeup.clear()
         for fact in self._link.poll(now, ready):
             self._link_fact(fact, now)
-        self._perform(now)  # new calls are under way before anything else is looked at
+            self._perform(now)  # new calls are under way before anything else is looked at
         for engine_fact in self._host.poll(now, ready):
             self._state.engine_fact(engine_fact)
         self._perform(now)  # and outcomes too

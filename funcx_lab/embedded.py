@@ -21,7 +21,7 @@ from funcx_lab.config import Service, home, read_json
 from funcx_lab.errors import ConfigError, ServiceStartError
 from funcx_lab.launch import START_TIMEOUT_S, check_installed, start_service, with_log
 from funcx_lab.leftovers import end_leftovers
-from funcx_lab.locks import is_held, locked, wait_released
+from funcx_lab.locks import holder_of, is_held, locked, wait_released
 
 STOP_TIMEOUT_S = 15.0
 _PROBE_TIMEOUT_S = 2.0
@@ -100,8 +100,8 @@ def stop_service() -> Stopped:
     local = directory / "endpoints" / "local"
     with locked(directory / "start.lock", wait_s=START_TIMEOUT_S):
         endpoint = is_held(local / "agent.lock")
-        service = _end_holder(directory, "service.lock", "service.json")  # which ends the endpoint, too
-        endpoint = _end_holder(local, "agent.lock", "agent.json") or endpoint
+        service = _end_holder(directory / "service.lock")  # which ends the endpoint, too
+        endpoint = _end_holder(local / "agent.lock") or endpoint
         leftovers = end_leftovers(directory)
         (directory / "service.json").unlink(missing_ok=True)
     return Stopped(service, endpoint, leftovers)
@@ -158,25 +158,22 @@ def _read_token(directory: Path) -> str:
         ) from err
 
 
-def _end_holder(directory: Path, lock_name: str, about_name: str) -> bool:
+def _end_holder(lock: Path) -> bool:
     """End the process that holds a lock, politely first; False if nobody held it."""
-    lock = directory / lock_name
     if not is_held(lock):
         return False
-    _check_host(directory)
+    _check_host(lock.parent)
     for number in (signal.SIGTERM, signal.SIGKILL):
         deadline = time.monotonic() + STOP_TIMEOUT_S
         told = None
         while time.monotonic() < deadline:
-            pid = (read_json(directory / about_name) or {}).get("pid")
-            if isinstance(pid, int) and pid != told:  # whoever is just starting has not written it yet
+            pid = holder_of(lock)
+            if pid is not None and pid not in (told, os.getpid()):
                 _signal(pid, number)
                 told = pid
             if wait_released(lock, 0.1):
                 return True
-    raise ServiceStartError(
-        f"Something holds {lock} and cannot be ended (its process id should be in {about_name})."
-    )
+    raise ServiceStartError(f"Process {holder_of(lock)} holds {lock} and cannot be ended; end it by hand.")
 
 
 def _signal(pid: int, number: int) -> None:

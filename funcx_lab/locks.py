@@ -1,7 +1,7 @@
 """File locks that say who lives: a lock ends with its process, whatever ended the process.
 
 A process id in a file says nothing, since ids are used again; so everything that must exist once per
-directory holds a lock there for life, and others ask the lock.
+directory holds a lock there for life, and others ask the lock. While it is held, its file says by whom.
 """
 
 from __future__ import annotations
@@ -46,7 +46,19 @@ def take_lock(path: Path, *, wait_s: float = 0.0) -> int | None:
             os.close(descriptor)
             raise
         else:
+            with contextlib.suppress(OSError):  # a full disk; the lock holds all the same
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
             return descriptor
+
+
+def holder_of(path: Path) -> int | None:
+    """Return the process id that whoever holds the lock ``path`` wrote; means nothing unless it is held."""
+    try:
+        text = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return int(text) if text.isdecimal() else None
 
 
 def is_held(path: Path) -> bool:

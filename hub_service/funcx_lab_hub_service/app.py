@@ -87,7 +87,7 @@ class HubService:
         config = self.config
         config.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         config.data.chmod(0o700)
-        self._take_lock()
+        self._take_locks()
         self.database = Database(config.database)
         self._started.push_async_callback(self.database.close)
         await self.database.start()
@@ -134,13 +134,19 @@ class HubService:
             hosts=set(),
         )
 
-    def _take_lock(self) -> None:
-        """Hold the directory for life: liveness is the lock."""
-        path = self.config.home / "service.lock" if self.config.home else self.config.data / "service.lock"
-        descriptor = take_lock(path, wait_s=1.0)
-        if descriptor is None:
-            raise ServiceStartError(f"Another hub service runs on this directory already: it holds {path}.")
-        self._started.callback(os.close, descriptor)
+    def _take_locks(self) -> None:
+        """Hold home and data for life: liveness is the lock, and one data directory has one writer."""
+        for directory in (self.config.home, self.config.data):
+            if directory is None:
+                continue
+            path = directory / "service.lock"
+            descriptor = take_lock(path, wait_s=1.0)
+            if descriptor is None:
+                raise ServiceStartError(
+                    f"Another hub service runs on {directory} already: it holds {path}. "
+                    "Use that one, stop it first, or choose another directory."
+                )
+            self._started.callback(os.close, descriptor)
 
     async def _provide_token(self, path: Path) -> None:
         """Keep the embedded user's token while it works, else make one."""

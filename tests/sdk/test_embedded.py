@@ -140,6 +140,14 @@ def test_stop_ends_the_agent_of_a_killed_service(home: Path) -> None:
     assert find_leftovers(home) == []
 
 
+def test_stop_ends_a_service_whose_file_somebody_removed(home: Path) -> None:
+    ensure_service()
+    (home / "service.json").unlink()
+    assert stop_service().service
+    assert not is_held(home / "service.lock")
+    assert find_leftovers(home) == []
+
+
 def test_stop_where_nothing_runs_is_fine(home: Path) -> None:
     stopped = stop_service()
     assert (stopped.service, stopped.endpoint, stopped.leftovers) == (False, False, 0)

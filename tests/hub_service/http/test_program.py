@@ -216,6 +216,19 @@ def test_a_directory_has_one_service(launch: Callable[..., Program], home: Path)
     assert "already" in second.output
 
 
+def test_the_data_of_an_embedded_service_are_not_served_twice(
+    launch: Callable[..., Program], home: Path
+) -> None:
+    (home / "endpoints" / "local").mkdir(parents=True)
+    agent_lock = take_lock(home / "endpoints" / "local" / "agent.lock")
+    assert agent_lock is not None
+    launch("--embedded")
+    second = launch("--data", str(home / "hub"))
+    assert second.end() == 1
+    assert f"Another hub service runs on {home / 'hub'} already" in second.output
+    os.close(agent_lock)
+
+
 def test_token_and_ports_stay(launch: Callable[..., Program], tmp_path: Path, home: Path) -> None:
     token = command(home, "--data", str(tmp_path / "data"), "token", "create", "ada").stdout.strip()
     first = launch()

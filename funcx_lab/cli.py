@@ -18,7 +18,14 @@ from typing import Any
 import funcx_lab
 from funcx_lab import cli_tasks
 from funcx_lab.config import Service, home, read_json
-from funcx_lab.credentials import check_address, find_service, forget_profile, profile_path, save_profile
+from funcx_lab.credentials import (
+    check_address,
+    configured_service,
+    find_service,
+    forget_profile,
+    profile_path,
+    save_profile,
+)
 from funcx_lab.doctor import examine
 from funcx_lab.embedded import ensure_service, running_service, stop_service
 from funcx_lab.errors import FuncxLabError, UsageError
@@ -110,8 +117,7 @@ def stop(options: argparse.Namespace) -> int:
 
 def status(options: argparse.Namespace) -> int:
     """Show the hub service that a notebook would use now; never start one."""
-    configured = os.environ.get("FUNCX_LAB_URL") or os.environ.get("FUNCX_LAB_JUPYTERHUB_URL")
-    service = find_service() if configured or profile_path().exists() else running_service()
+    service = configured_service() or running_service()
     if service is not None:
         return _show(service, options.json)
     if options.json:
@@ -203,7 +209,7 @@ def _describe(service: Service) -> dict[str, Any]:
         "embedded": service.embedded,
         "home": str(home()),
         "token_file": str(token_file) if token_file else None,
-        "version": (read_json(home() / "service.json") or {}).get("version") if service.embedded else None,
+        "version": Transport(service).json("GET", "/v2/version")["api"],
         "user": Transport(service).json("GET", "/v3/whoami")["user"],
         "endpoints": _endpoints(service),
     }

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from funcx_lab.config import Service, home, read_json, write_private
 from funcx_lab.errors import ConfigError, UsageError
 
-__all__ = ["Service", "find_service", "forget_profile", "profile_path", "save_profile"]
+__all__ = ["Service", "configured_service", "find_service", "forget_profile", "profile_path", "save_profile"]
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
@@ -38,6 +38,18 @@ def find_service(url: str | None = None, token: str | None = None) -> Service:
     ServiceStartError
         If the local hub service does not start.
     """
+    if service := configured_service(url, token):
+        return service
+    from funcx_lab.embedded import ensure_service
+
+    return ensure_service()
+
+
+def configured_service(url: str | None = None, token: str | None = None) -> Service | None:
+    """Return the hub service that the arguments or settings name; None if it is the user's local one.
+
+    Parameters and errors are those of `find_service`, but nothing is started.
+    """
     if url is not None:
         return _service(url, token or _token_for(url), "url=")
     if token is not None:
@@ -49,9 +61,7 @@ def find_service(url: str | None = None, token: str | None = None) -> Service:
         return _service(found, os.environ.get("JUPYTERHUB_API_TOKEN"), "FUNCX_LAB_JUPYTERHUB_URL")
     if profile := _profile():
         return _service(profile[0], profile[1], str(profile_path()))
-    from funcx_lab.embedded import ensure_service
-
-    return ensure_service()
+    return None
 
 
 def profile_path() -> Path:
@@ -121,7 +131,7 @@ def _service(url: str, token: str | None, source: str) -> Service:
     check_address(url, source)
     if not token:
         raise ConfigError(
-            f"{source}: there is no token for {url}. "
+            f"There is no token for {url} ({source}). "
             f"Give token=, set FUNCX_LAB_TOKEN, or run `funcx-lab login {url}`."
         )
     return Service(url, token)

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import funcx_lab
-from funcx_lab.config import home, read_json
+from funcx_lab.config import home
+from funcx_lab.credentials import configured_service
 from funcx_lab.embedded import running_service
 from funcx_lab.errors import FuncxLabError
 from funcx_lab.leftovers import find_leftovers
@@ -93,8 +94,11 @@ def _extras() -> Iterator[Finding]:
 
 
 def _configured() -> bool:
-    """Return whether another service than the local one is in use."""
-    return bool(os.environ.get("FUNCX_LAB_URL")) or (home() / "profile.json").exists()
+    """Return whether another service than the local one is in use; `_service` says what is wrong with it."""
+    try:
+        return configured_service() is not None
+    except FuncxLabError:
+        return True
 
 
 def _home() -> Iterator[Finding]:
@@ -149,19 +153,17 @@ def _ports() -> Iterator[Finding]:
 
 
 def _service() -> Iterator[Finding]:
-    directory = home()
-    service = running_service()
+    service = configured_service() or running_service()
     if service is None:
-        yield from _no_service(directory)
+        yield from _no_service(home())
         return
-    version = (read_json(directory / "service.json") or {}).get("version")
+    version = Transport(service).json("GET", "/v2/version")["api"]
     if version != funcx_lab.__version__:
-        yield Finding(
-            "problem",
-            "service",
-            f"{service.url} is version {version}, installed is {funcx_lab.__version__}; "
-            "run `funcx-lab stop`, then start.",
-        )
+        differs = f"{service.url} is version {version}, installed is {funcx_lab.__version__}"
+        if service.embedded:
+            yield Finding("problem", "service", f"{differs}; run `funcx-lab stop`, then start.")
+        else:
+            yield Finding("note", "service", f"{differs}.")
     else:
         yield Finding("fine", "service", f"{service.url} answers")
     for entry in Transport(service).json("GET", "/v3/endpoints")["endpoints"]:

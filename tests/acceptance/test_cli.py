@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from funcx_lab import __version__
 from funcx_lab.leftovers import find_leftovers
 
 
@@ -188,6 +189,8 @@ def test_login_checks_the_token_before_it_is_kept(shell: Shell) -> None:
     status = json.loads(other("status", "--json"))
     assert (status["url"], status["embedded"]) == (url, False)
     assert status["token_file"] == str(other.home / "profile.json")
+    assert status["version"] == __version__
+    assert f"{url} answers" in other("doctor")
     other("logout")
     other("status", code=3)
 

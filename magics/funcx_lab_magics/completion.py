@@ -153,7 +153,7 @@ def make_matcher(
             return {"completions": [], "suppress": False}
         fragment, words = found
         return {
-            "completions": [SimpleCompletion(word) for word in words],
+            "completions": [SimpleCompletion(word, type="funcx") for word in words],
             "matched_fragment": fragment,
             "suppress": True,
         }

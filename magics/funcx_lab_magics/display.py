@@ -31,6 +31,8 @@ LOOKS: dict[str, tuple[str, str, str]] = {
 TAIL_LINES = 12
 #: Tables longer than this are folded.
 FOLD_ROWS = 50
+#: Cells up to this length, that of an id, are not broken into lines.
+WHOLE_LENGTH = 36
 
 _STYLE = (
     "<style>"
@@ -39,6 +41,7 @@ _STYLE = (
     ".fx-repr .fx-dim{opacity:.7}"
     # The class twice: JupyterLab's own rule for tables, which aligns them right, is as specific as that.
     ".fx-repr.fx-repr td,.fx-repr.fx-repr th,.fx-repr caption{text-align:left;padding:.1em .8em .1em 0}"
+    ".fx-repr .fx-whole{white-space:nowrap}"
     "</style>"
 )
 
@@ -178,6 +181,11 @@ class TaskView:
         return {"text/plain": self.line(), "text/html": self.card()}
 
 
+def _cell(text: str) -> str:
+    whole = ' class="fx-whole"' if len(text) <= WHOLE_LENGTH else ""
+    return f"<td{whole}>{html.escape(text)}</td>"
+
+
 class Table:
     """Rows under headings, as text and as an HTML table.
 
@@ -213,9 +221,7 @@ class Table:
         if not self.rows:
             return f'<div class="fx-repr">{html.escape(self.caption)}: none</div>'
         head = "".join(f'<th scope="col">{html.escape(column)}</th>' for column in self.columns)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in self.rows
-        )
+        body = "".join("<tr>" + "".join(_cell(cell) for cell in row) + "</tr>" for row in self.rows)
         table = (
             f"<table><caption>{html.escape(self.caption)}</caption>"
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -80,7 +80,7 @@ def table(samples: Samples, peers: list[str]) -> str:
 
 
 def ratio(samples: Samples, workload: str, figure: str, peer: str) -> float | None:
-    ours, theirs = samples.get(("funcx_lab", workload, figure)), samples.get((peer, workload, figure))
+    ours, theirs = samples.get(("ours", workload, figure)), samples.get((peer, workload, figure))
     return statistics.median(ours) / statistics.median(theirs) if ours and theirs else None
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 #: In the order of the table: what it is called there, and the packages whose versions matter.
 PEERS = {
-    "funcx_lab": ("funcx-lab (durable, authenticated, CURVE)", ("parsl", "tornado", "pyzmq")),
+    "ours": ("funcx-lab (durable, authenticated, CURVE)", ("parsl", "tornado", "pyzmq")),
     "htex_encrypted": ("HTEX direct, prefetch 8, encrypted", ("parsl",)),
     "htex": ("HTEX direct, prefetch 8, not encrypted", ("parsl",)),
     "dfk": ("Parsl DataFlowKernel, prefetch 8", ("parsl",)),

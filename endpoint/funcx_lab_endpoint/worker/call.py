@@ -20,6 +20,9 @@ from funcx_lab.serialize.display import install_display
 from funcx_lab_endpoint.worker.messages import Run
 from funcx_lab_endpoint.worker.surroundings import Interrupter
 
+#: What functions that print, write or draw return; packed once.
+_NOTHING = serialize.pack_value(None)
+
 
 @dataclass(slots=True)
 class Ended:
@@ -168,7 +171,7 @@ def _arguments(run: Run) -> tuple[Sequence[Any], dict[str, Any]]:
 def _pack_value(function: _Function, value: Any) -> Payload:
     if function.is_globus:
         return Payload([globus.pack_result(value).encode()])
-    return serialize.pack_value(value)
+    return _NOTHING if value is None else serialize.pack_value(value)
 
 
 def _too_large(size: int, limit: int, path: str) -> ErrorInfo:

@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from funcx_lab.errors import (
     Conflict,
@@ -46,6 +46,7 @@ INLINE_LIMIT = 10 * 1024 * 1024
 _PAGES = 20
 #: Seconds that the insert of tasks which were dispatched already may wait for company in its commit.
 INSERT_PATIENCE_S = 0.002
+T = TypeVar("T")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
@@ -119,42 +120,45 @@ class Tasks:
         target = self._endpoints.resolve(principal, endpoint)
         function = self._functions.get(principal, function_id)
         taken, refused = self._sift(principal, tasks)
-        future: asyncio.Future[list[Refusal]] = asyncio.get_running_loop().create_future()
         if not taken:
-            future.set_result(refused)
-            return future
+            return _settled(refused)
         offer = self._offer(target.endpoint_id, function_id, taken, options)
         tags = offer.tags if offer else ()
         new = store.Insertion(
             *(principal.user, group_id, target.key, function.key, taken, options, tags),
             *(offer.session if offer else None, time.time()),
         )
-        pending = {task.task_id for task in taken} - self._pending
-        self._pending |= pending
-
-        def done(conflicts: list[str], error: BaseException | None) -> None:
-            self._pending -= pending
-            leases = [(task.task_id, tag) for task, tag in zip(taken, tags, strict=False)]
-            void = leases if error is not None else [lease for lease in leases if lease[0] in conflicts]
-            if void and self._dispatcher is not None:
-                self._dispatcher.withdraw(target.endpoint_id, void)
-            if future.cancelled():
-                return
-            if error is None:
-                future.set_result(refused + [_refusal(task_id, Conflict(_TAKEN)) for task_id in conflicts])
-            else:
-                future.set_exception(error)
-
-        # A task that has left already may come back soon: one commit then serves its insert and its end.
-        patience = INSERT_PATIENCE_S if len(tags) == len(taken) else 0.0
-        self._database.submit(
-            lambda connection: self._writer.insert(connection, new), done, patience_s=patience
-        )
+        committed = self._insert(target.endpoint_id, new, refused)
         if offer is not None:
             offer.send()
         if len(tags) < len(taken) and self._dispatcher is not None:
             self._dispatcher.queued(target.endpoint_id)
-        return future
+        return committed
+
+    def _insert(
+        self, endpoint_id: str, new: store.Insertion, refused: list[Refusal]
+    ) -> asyncio.Future[list[Refusal]]:
+        """Queue an insert; the future resolves after its commit to ``refused`` and the conflicts."""
+        answer: asyncio.Future[list[Refusal]] = asyncio.get_running_loop().create_future()
+        pending = {task.task_id for task in new.tasks} - self._pending
+        self._pending |= pending
+
+        def done(conflicts: list[str], error: BaseException | None) -> None:
+            self._pending -= pending
+            leases = [(task.task_id, tag) for task, tag in zip(new.tasks, new.tags, strict=False)]
+            void = leases if error is not None else [lease for lease in leases if lease[0] in conflicts]
+            if void and self._dispatcher is not None:
+                self._dispatcher.withdraw(endpoint_id, void)
+            if not answer.cancelled():
+                taken = [_refusal(task_id, Conflict(_TAKEN)) for task_id in conflicts or ()]
+                _settle(answer, refused + taken, error)
+
+        # A task that has left already may come back soon: one commit then serves its insert and its end.
+        patience = INSERT_PATIENCE_S if len(new.tags) == len(new.tasks) else 0.0
+        self._database.submit(
+            lambda connection: self._writer.insert(connection, new), done, patience_s=patience
+        )
+        return answer
 
     def _sift(self, principal: Principal, tasks: Sequence[NewTask]) -> tuple[list[NewTask], list[Refusal]]:
         """Return the well-formed tasks, each id once, and the refusals of the others."""
@@ -337,7 +341,13 @@ def _refusal(task_id: str, error: FuncxLabError) -> Refusal:
     return Refusal(task_id, error.as_document())
 
 
-def _settle(future: asyncio.Future[list[str]], value: list[str], error: BaseException | None) -> None:
+def _settled(value: list[T]) -> asyncio.Future[list[T]]:
+    future: asyncio.Future[list[T]] = asyncio.get_running_loop().create_future()
+    future.set_result(value)
+    return future
+
+
+def _settle(future: asyncio.Future[list[T]], value: list[T], error: BaseException | None) -> None:
     if error is None:
         future.set_result(value)
     else:

@@ -19,6 +19,7 @@ PROSE = [
 VARIABLE = re.compile(r"\bFUNCX_LAB_[A-Z_]*[A-Z]\b")
 # Not settings: marks of our own processes, an error code, the front of a longer name.
 INTERNAL = {
+    "FUNCX_LAB_UMASK",
     "FUNCX_LAB_EMBEDDED",
     "FUNCX_LAB_ENDPOINT",
     "FUNCX_LAB_ENGINE",

@@ -85,6 +85,19 @@ def running_service() -> Service | None:
     return Service(url, _read_token(directory), embedded=True)
 
 
+def is_current(service: Service) -> bool:
+    """Return whether the local hub service still runs at that address; only its files are asked.
+
+    Raises
+    ------
+    ConfigError
+        If they cannot be read.
+    """
+    directory = home()
+    document = read_json(directory / "service.json")
+    return document is not None and document.get("url") == service.url and is_held(directory / "service.lock")
+
+
 def stop_service() -> Stopped:
     """Stop the local hub service, the endpoint ``local`` and everything that runs below them.
 

@@ -143,6 +143,7 @@ class Transport:
         pause = _FIRST_PAUSE_S
         for attempt in range(1, self.attempts + 1):
             wait: float | None = None
+            self._find_embedded()
             try:
                 response = self._send(method, path, body, headers or {}, stream)
                 if response.status < 300:
@@ -156,8 +157,6 @@ class Transport:
                 error, again = err, repeatable or isinstance(err, ServiceUnreachable)
             if not again or attempt == self.attempts:
                 raise error
-            if isinstance(error, ServiceUnreachable):
-                self.renew()
             time.sleep(min(wait if wait is not None else pause, _LONGEST_PAUSE_S) * random.uniform(1.0, 1.3))  # noqa: S311  # jitter
             pause *= 4
         raise AssertionError("the loop returns or raises")
@@ -175,6 +174,14 @@ class Transport:
 
             self.service = ensure_service()
         return self.service
+
+    def _find_embedded(self) -> None:
+        """See that the token goes to the embedded service, not to whoever has its port by now."""
+        if self.service.embedded:
+            from funcx_lab.embedded import is_current
+
+            if not is_current(self.service):
+                self.renew()
 
     def close(self) -> None:
         """Close the idle connections."""

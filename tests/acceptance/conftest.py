@@ -41,9 +41,10 @@ class Lab:
         for process in psutil.process_iter():
             try:
                 is_ours = process.environ().get("FUNCX_LAB_HOME") == str(self.home)
+                is_alive = process.status() != psutil.STATUS_ZOMBIE
             except psutil.Error:  # gone, or another user's
                 continue
-            if is_ours and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
+            if is_ours and is_alive and process.pid != os.getpid():
                 found.append(process)
         return found
 
@@ -103,8 +104,9 @@ class Lab:
         for path in self.home.rglob("*.log"):
             assert not [secret for secret in secrets if secret in path.read_text(errors="replace")], path
         for process in self.processes():
-            line = " ".join(process.cmdline())
-            assert not [secret for secret in secrets if secret in line], process
+            with contextlib.suppress(psutil.Error):  # gone meanwhile
+                line = " ".join(process.cmdline())
+                assert not [secret for secret in secrets if secret in line], process
 
     def end(self) -> None:
         """End everything and check that nothing is left."""

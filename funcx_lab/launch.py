@@ -46,7 +46,7 @@ def start_service(directory: Path) -> None:
     read_end, write_end = os.pipe()
     try:
         process = _spawn(directory, write_end)
-        answer = _read_line(read_end, START_TIMEOUT_S)
+        answer = read_line(read_end, START_TIMEOUT_S)
     finally:
         os.close(read_end)
     if answer is None:
@@ -169,8 +169,16 @@ def _problem(answer: bytes) -> str | None:
     return f"The hub service did not start: {error.get('message', error)}" if error else None
 
 
-def _read_line(descriptor: int, timeout_s: float) -> bytes | None:
-    """Return what the pipe brought up to a newline or its end, None if that took too long."""
+def read_line(descriptor: int, timeout_s: float) -> bytes | None:
+    """Return what the pipe brought up to a newline or its end, None if that took too long.
+
+    Parameters
+    ----------
+    descriptor : int
+        The end to read.
+    timeout_s : float
+        Seconds to wait in all.
+    """
     deadline = time.monotonic() + timeout_s
     received = b""
     while not received.endswith(b"\n"):

@@ -48,7 +48,7 @@ HIGH_WATER = 1024 * 1024
 #: After so many seconds of silence a ping is sent, and then the connection is given up.
 PING_S, SILENCE_S = 15.0, 30.0
 #: Pauses between connection attempts, in seconds.
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 10.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 4.0
 #: A service that cannot be started is tried so often.
 START_ATTEMPTS = 3
 #: How long to wait for an answer to a cancel, and at exit for tasks that are not handed over yet.

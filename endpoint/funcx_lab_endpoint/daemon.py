@@ -5,15 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 
 from funcx_lab.config import home
 from funcx_lab.errors import FuncxLabError, ServiceStartError, error_from_document
+from funcx_lab.launch import read_line
 from funcx_lab.leftovers import end_leftovers
 from funcx_lab.locks import wait_released
 from funcx_lab_endpoint.files import EndpointFiles
@@ -72,7 +71,7 @@ def start_background(
         os.close(log)
         os.close(write_end)
     with os.fdopen(read_end, "rb") as pipe:
-        answer = _read_answer(pipe.fileno(), timeout_s)
+        answer = read_line(pipe.fileno(), timeout_s)
     process.returncode = 0  # it lives on; its end is nothing to us
     return _judge(files, process.pid, answer)
 
@@ -80,7 +79,7 @@ def start_background(
 def _judge(files: EndpointFiles, pid: int, answer: bytes | None) -> Started:
     if answer is None:
         return Started(pid, "connecting", str(files.process().get("reason") or "no answer yet"))
-    if not answer.strip():
+    if not answer.endswith(b"\n"):
         lines = last_lines(files, _LOG_LINES)
         raise ServiceStartError(
             f"The agent of {files.name} ended at once. Its log {files.log} ends:\n{lines}"
@@ -90,21 +89,6 @@ def _judge(files: EndpointFiles, pid: int, answer: bytes | None) -> Started:
         error: FuncxLabError = error_from_document(document["error"])
         raise error
     return Started(pid, document["state"], document["reason"])
-
-
-def _read_answer(descriptor: int, timeout_s: float) -> bytes | None:
-    """Return a line, empty if the pipe was closed without one, None if that took too long."""
-    deadline = time.monotonic() + timeout_s
-    received = b""
-    while not received.endswith(b"\n"):
-        ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
-        if not ready:
-            return None
-        chunk = os.read(descriptor, 4096)
-        if not chunk:
-            return b""
-        received += chunk
-    return received
 
 
 def stop_agent(files: EndpointFiles, *, timeout_s: float = STOP_TIMEOUT_S, now: bool = False) -> bool:

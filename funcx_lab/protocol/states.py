@@ -38,21 +38,11 @@ class TaskState(str, enum.Enum):
 
 FINAL_STATES = frozenset({TaskState.SUCCESS, TaskState.FAILED, TaskState.CANCELLED, TaskState.EXPIRED})
 
-_LIVE = (
-    TaskState.RECEIVED,
-    TaskState.WAITING_FOR_EP,
-    TaskState.WAITING_FOR_NODES,
-    TaskState.WAITING_FOR_LAUNCH,
-    TaskState.RUNNING,
-)
-
-#: From each state, the states that may follow. A lost worker or endpoint sends a task back to waiting-for-ep.
+#: From each state, the states that may follow. A live task may go back and forth, since workers and
+#: endpoints come and go, but never back to received; an ended one stays as it is.
 ALLOWED_MOVES: dict[TaskState, frozenset[TaskState]] = {
-    **{
-        state: frozenset(_LIVE[index + 1 :]) | FINAL_STATES | {TaskState.WAITING_FOR_EP}
-        for index, state in enumerate(_LIVE)
-    },
-    **{state: frozenset() for state in FINAL_STATES},
+    state: frozenset() if state.is_final else frozenset(TaskState) - {TaskState.RECEIVED, state}
+    for state in TaskState
 }
 
 

@@ -7,8 +7,6 @@ import subprocess
 import sys
 import time
 
-import pytest
-
 from funcx_lab import serialize
 from funcx_lab.protocol.messages import FunctionBody
 from funcx_lab.serialize import globus
@@ -117,7 +115,6 @@ def test_globus_function_is_answered_in_kind(shared):
 
 
 def test_cell_shows_its_figures(shared):
-    pytest.importorskip("matplotlib")
     packed = serialize.pack_cell(
         "import matplotlib.pyplot as plt\nplt.plot([1, 2])\n_ = 1",
         filename="cell",

@@ -41,6 +41,7 @@ from funcx_lab.protocol.messages import (
 from funcx_lab.protocol.messages import (
     Tasks as TasksMessage,
 )
+from funcx_lab.protocol.states import ALLOWED_MOVES, TaskState
 from funcx_lab.protocol.stream import NewTask, OutcomeItem
 from funcx_lab_hub_service.auth.principals import Principal
 from funcx_lab_hub_service.endpoints import Endpoints
@@ -182,6 +183,7 @@ class World:
         self.starts: collections.Counter[str] = collections.Counter()
         self.acked: set[str] = set()
         self.told: dict[str, OutcomeItem] = {}
+        self.shown: dict[str, TaskState] = {}
         self.boot = self.lives = 0
 
     async def start_service(self) -> None:
@@ -269,14 +271,25 @@ class World:
     async def run(self) -> None:
         await self.start_service()
         self.start_agent()
-        for _ in range(STEPS):
+        for number in range(STEPS):
             await self.step()
+            if number % 10 == 0:
+                self.look()
         self.calm = True
         for _ in range(CALM):
             await self.step()
             if len(self.acked) == TASKS and self.open() == 0 and not self.agent.held:
                 break
+        self.look()
         self.check()
+
+    def look(self) -> None:
+        """See what a person would see, and hold it against what was seen before."""
+        for record in self.tasks.records(ME):
+            before = self.shown.get(record.task_id, record.state)
+            move = f"{record.task_id} moved from {before} to {record.state}"
+            assert record.state == before or record.state in ALLOWED_MOVES[before], move
+            self.shown[record.task_id] = record.state
 
     def open(self) -> int:
         return int(self.connection.execute("SELECT count(*) FROM tasks WHERE state < 5").fetchone()[0])

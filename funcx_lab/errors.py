@@ -13,9 +13,9 @@ FuncxLabError
 │  ├─ InvalidRequest 400
 │  ├─ NotAuthenticated 401 · NotAuthorized 403
 │  ├─ NotFound 404: FunctionNotFound, EndpointNotFound, TaskNotFound, TaskGroupNotFound, ObjectNotFound
-│  ├─ Conflict 409
+│  ├─ Conflict 409 · TaskGone 410
 │  ├─ PayloadTooLarge 413 · HashMismatch 422 · TooManyRequests 429
-│  └─ ServiceUnavailable 503: StorageFull
+│  └─ ServiceUnavailable 503: StorageFull, StoreDamaged
 ├─ SerializationError
 │  ├─ CannotSerialize · CannotDeserialize
 │  └─ PythonMismatch · UntrustedResult
@@ -72,9 +72,11 @@ __all__ = [
     "ServiceUnavailable",
     "ServiceUnreachable",
     "StorageFull",
+    "StoreDamaged",
     "TaskCancelled",
     "TaskError",
     "TaskExpired",
+    "TaskGone",
     "TaskGroupNotFound",
     "TaskNotFound",
     "TaskPending",
@@ -250,6 +252,12 @@ class Conflict(ServiceError):
     code, number, status = "CONFLICT", "FX310", 409
 
 
+class TaskGone(ServiceError):
+    """The task ended and its retention time is over, so its result is gone; its id is never used again."""
+
+    code, number, status = "TASK_GONE", "FX317", 410
+
+
 class PayloadTooLarge(ServiceError):
     """The payload is over the limit; the message says its size and the limit."""
 
@@ -278,6 +286,12 @@ class StorageFull(ServiceUnavailable):
     """The hub service's disk is full; nothing was accepted. Free space and send it again."""
 
     code, number = "STORAGE_FULL", "FX315"
+
+
+class StoreDamaged(ServiceUnavailable):
+    """The hub service's database is damaged, so it takes nothing in; restore a backup."""
+
+    code, number = "STORE_DAMAGED", "FX316"
 
 
 class SerializationError(FuncxLabError):

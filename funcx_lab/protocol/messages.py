@@ -9,6 +9,8 @@ Times are Unix seconds by the sender's clock and are for display only.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -41,6 +43,10 @@ class TaskOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     at_most_once: bool = False
     #: shown in tables
     label: str | None = None
+    #: run it again so often when the function raised or was stopped at its walltime
+    retries: int = 0
+    #: end it as expired when it has not ended so many seconds after it was received
+    ttl_s: float | None = None
 
 
 class FunctionBody(msgspec.Struct, frozen=True, array_like=True):
@@ -167,24 +173,43 @@ class Events(msgspec.Struct, frozen=True, tag=True):
 
 
 class Results(msgspec.Struct, frozen=True, tag=True):
-    """Outcomes; each is kept by the agent until `ResultAck` names it."""
+    """Outcomes; each is kept by the agent until `ResultAck` names it.
+
+    ``session`` is 0 from an agent that was refused as ``ENDPOINT_BUSY``: what it finished still counts.
+    """
 
     session: int
     results: list[ResultItem]
 
 
 class Lost(msgspec.Struct, frozen=True, tag=True):
-    """Executions whose worker died while they ran: ``(task_id, tag, execution, evidence)``."""
+    """Executions whose worker died while they ran: ``(task_id, tag, execution, evidence)``.
+
+    ``session`` may be 0 as in `Results`.
+    """
 
     session: int
     tasks: list[tuple[str, int, str, str]]
 
 
+class Digest(msgspec.Struct, frozen=True, array_like=True):
+    """What the agent holds, in short: the unfinished leases up to tag ``mark``.
+
+    Both sides make it with `digest_of`; two that differ twice in a row end the session.
+    """
+
+    mark: int
+    count: int
+    #: hex
+    value: str
+
+
 class Heartbeat(msgspec.Struct, frozen=True, tag=True):
-    """Alive, every 5 seconds, and a status report for people."""
+    """Alive, every 5 seconds, and a status report for people; every 30 s with a digest."""
 
     session: int
     status: dict[str, Any]
+    digest: Digest | None = None
 
 
 class Bye(msgspec.Struct, frozen=True, tag=True):
@@ -268,6 +293,18 @@ class Stale(msgspec.Struct, frozen=True, tag=True):
 ForwarderMessage = (
     Welcome | Refused | Reconciled | Tasks | ResultAck | UnknownTasks | EventsAck | Cancel | Stale
 )
+
+
+def digest_of(mark: int, leases: Iterable[tuple[str, int]]) -> Digest:
+    """Return the digest of the leases ``(task_id, tag)`` whose tag is ``mark`` or lower."""
+    count = total = 0
+    for task_id, tag in leases:
+        if tag <= mark:
+            count += 1
+            total ^= int.from_bytes(
+                hashlib.blake2b(f"{task_id} {tag}".encode(), digest_size=8).digest(), "big"
+            )
+    return Digest(mark, count, f"{total:016x}")
 
 
 class Codec(Generic[T]):

@@ -30,7 +30,7 @@ ENVIRONMENT = {
     "FUNCX_LAB_HOME": "directory of everything that is kept on this machine; `~/.funcx_lab` by default",
     "FUNCX_LAB_URL": "address of the hub service to use instead of the local one",
     "FUNCX_LAB_TOKEN": "bearer token for it",
-    "FUNCX_LAB_CRASH_AT": "for tests: a place in the code (``funcx_lab/crash_points.py``) at which the process ends.",
+    "FUNCX_LAB_CRASH_AT": "for tests: a place in `funcx_lab/crash_points.py` at which the process ends",
     "FUNCX_LAB_JUPYTERHUB_URL": "address of the hub service of a JupyterHub; set by its spawner, and "
     "`JUPYTERHUB_API_TOKEN` is sent to this address only",
 }

@@ -32,6 +32,8 @@ class Call:
         A file with the arguments' payload, readable where the workers are.
     options : TaskOptions
         Walltime and the like.
+    suspect : bool
+        It may be what killed whoever ran it before, so it runs alone and says when it begins.
     """
 
     task_id: str
@@ -40,6 +42,7 @@ class Call:
     payload: bytes = b""
     path: Path | None = None
     options: TaskOptions = field(default_factory=TaskOptions)
+    suspect: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,7 @@ class Sessions:
         """Put calls in line; one that is in hand already is ignored."""
         for call in calls:
             if call.task_id not in self._jobs:
-                self._jobs[call.task_id] = job = _Job(call)
+                self._jobs[call.task_id] = job = _Job(call, is_suspect=call.suspect)
                 self._line_up(job)
         self._dispatch()
 

@@ -28,6 +28,7 @@ from funcx_lab_hub_service.forwarder.forwarder import Forwarder
 from funcx_lab_hub_service.functions import Functions
 from funcx_lab_hub_service.handlers import pattern, routes
 from funcx_lab_hub_service.handlers.base import DROPPED_LIMIT, NoRoute, Services
+from funcx_lab_hub_service.handlers.poll import PollHandler
 from funcx_lab_hub_service.handlers.stream import StreamHandler
 from funcx_lab_hub_service.listening import Ports, bind, tls_context
 from funcx_lab_hub_service.local_endpoint import LocalEndpoint
@@ -199,9 +200,10 @@ class HubService:
     async def _close_connections(self, server: tornado.httpserver.HTTPServer) -> None:
         """Take nothing new, let what was accepted be committed and answered, hang up."""
         server.stop()
-        for stream in tuple(StreamHandler.open_streams):
-            if stream.services is self.services:
-                stream.leave()
+        waiting: list[StreamHandler | PollHandler] = [*StreamHandler.open_streams, *PollHandler.open_polls]
+        for handler in waiting:
+            if handler.services is self.services:
+                handler.leave()
         await self.database.write(lambda connection: None)
         await asyncio.sleep(0)
         await server.close_all_connections()

@@ -9,6 +9,7 @@ from funcx_lab_hub_service.handlers import (
     functions,
     globus_tasks,
     objects,
+    poll,
     service,
     stream,
     submit,
@@ -26,6 +27,7 @@ routes: list[tuple[str, type[Guard]]] = [
     *globus_tasks.routes,
     *objects.routes,
     *stream.routes,
+    *poll.routes,
 ]
 
 

@@ -81,6 +81,8 @@ class Guard(tornado.web.RequestHandler):
     #: routes that an agent may use with its own token say so here
     for_agents = False
     principal: Principal
+    #: what the client showed, unless the route is public
+    token = ""
     #: whether the answer is known to be an error, so that the body is dropped
     refused = False
 
@@ -110,7 +112,8 @@ class Guard(tornado.web.RequestHandler):
                 "This hub service is not served under that host name; add it with --public-host."
             )
         if not self.public:
-            self.principal = self.services.tokens.verify(_bearer(self.request.headers))
+            self.token = _bearer(self.request.headers)
+            self.principal = self.services.tokens.verify(self.token)
             if self.principal.kind == "endpoint" and not self.for_agents:
                 raise NotAuthorized("An agent's token does not open this route.")
 
@@ -230,6 +233,17 @@ class Handler(Guard):
             self._chunks.clear()
         return None
 
+    def raw_body(self) -> bytes:
+        """Return the body as it came.
+
+        Raises
+        ------
+        PayloadTooLarge
+            If it is over the limit.
+        """
+        self._check_size(self._received)
+        return b"".join(self._chunks)
+
     def body(self, kind: type[T]) -> T:
         """Return the JSON body as a ``kind``.
 
@@ -240,12 +254,12 @@ class Handler(Guard):
         PayloadTooLarge
             If it is over the limit.
         """
-        self._check_size(self._received)
+        body = self.raw_body()
         media_type = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if media_type != "application/json":
             raise InvalidRequest(f"The body must be application/json, not {media_type or 'of no type'!r}.")
         try:
-            return msgspec.json.decode(b"".join(self._chunks), type=kind)
+            return msgspec.json.decode(body, type=kind)
         except (msgspec.DecodeError, RecursionError) as err:
             raise InvalidRequest(f"The body was refused: {err}") from err
 

@@ -125,7 +125,7 @@ def test_our_own_origin_may_open_the_stream(ask: Any) -> None:
 
 
 def test_a_revoked_token_ends_its_streams(hub: Any, ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("funcx_lab_hub_service.handlers.stream.FRESH_S", 0.05)
+    monkeypatch.setattr("funcx_lab_hub_service.handlers.conversation.FRESH_S", 0.05)
     with ask.stream() as connection:
         number = hub.do(lambda: hub.service.tokens.verify(ask.token)).token_id
         hub.run(hub.service.tokens.revoke(number))

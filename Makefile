@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install demo lab test check lint types bench fmt docs clean
+.PHONY: help install demo lab test check lint types bench chaos fmt docs clean
 
 help:  ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -33,6 +33,9 @@ types: $(VENV)/.installed-dev  ## mypy, strict
 
 bench: $(VENV)/.installed-bench  ## measure ours and the peers, write docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.run $(ARGS)
+
+chaos: $(VENV)/.installed-dev  ## kill and freeze programs while tasks run, write docs/reliability.md
+	@$(BIN)/python -m chaos.run $(ARGS)
 
 fmt: $(VENV)/.installed-dev  ## format, and fix what can be fixed
 	@$(BIN)/ruff format .

@@ -37,6 +37,9 @@ logger = logging.getLogger(__name__)
 #: A refused request's body is read and dropped up to this many bytes.
 DROPPED_LIMIT = 64 * 1024 * 1024
 
+#: What JSON cannot say is shown down to so many levels, with keys of so many characters.
+_DEPTH, _SHORT = 32, 80
+
 T = TypeVar("T")
 
 
@@ -141,7 +144,11 @@ class Guard(tornado.web.RequestHandler):
     def answer(self, document: Any, status: int = 200) -> None:
         """Send a JSON document."""
         self.set_status(status)
-        self.finish(msgspec.json.encode(document))
+        try:
+            body = msgspec.json.encode(document)
+        except (TypeError, RecursionError):
+            body = msgspec.json.encode(_sayable(document))
+        self.finish(body)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Turn what was raised into the one error body."""
@@ -181,6 +188,18 @@ def error_document(error: BaseException | None, status: int = 500) -> dict[str, 
         known = NotFound() if status == NotFound.status else InvalidRequest(f"{error.reason or error}")
         return known.as_document() | {"http_status_code": status}
     return ServiceError().as_document()
+
+
+def _sayable(value: Any, depth: int = _DEPTH) -> Any:
+    """Return ``value`` without what JSON cannot say: an agent reports what it likes, and is shown."""
+    if isinstance(value, dict) and depth:
+        keys = (key if isinstance(key, str) else repr(key)[:_SHORT] for key in value)
+        return dict(zip(keys, (_sayable(each, depth - 1) for each in value.values()), strict=True))
+    if isinstance(value, list | tuple) and depth:
+        return [_sayable(each, depth - 1) for each in value]
+    if value is None or isinstance(value, str | int | float | bytes):
+        return value
+    return f"({type(value).__name__})"
 
 
 def announced_length(headers: tornado.httputil.HTTPHeaders) -> int | None:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable
 from typing import ClassVar
 from urllib.parse import urlsplit
 
+import tornado.web
 import tornado.websocket
 
 from funcx_lab.errors import MalformedMessage, NotAuthorized
@@ -20,6 +21,7 @@ _MESSAGES_A_TURN = 32
 _UNSUPPORTED, _MALFORMED, _POLICY, _TRY_AGAIN, _RESTART = 1003, 1007, 1008, 1013, 1012
 
 
+@tornado.web.stream_request_body
 class StreamHandler(Guard, tornado.websocket.WebSocketHandler):
     """One client's stream."""
 
@@ -33,6 +35,10 @@ class StreamHandler(Guard, tornado.websocket.WebSocketHandler):
         origin = self.request.headers.get("Origin")
         if origin is not None and urlsplit(origin).netloc.lower() not in self.services.hosts:
             raise NotAuthorized("A page of another origin may not open the stream.")
+
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+        """Drop a body: an upgrade has none, and tornado would keep it before anybody asked for a token."""
+        return None
 
     def check_origin(self, origin: str) -> bool:
         """Let pass: `admit` has checked it."""

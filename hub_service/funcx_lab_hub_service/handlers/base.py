@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 #: A refused request's body is read and dropped up to this many bytes.
 DROPPED_LIMIT = 64 * 1024 * 1024
 
-#: What JSON cannot say is shown down to so many levels, with keys of so many characters.
+#: Free values are taken, and shown where JSON cannot say them, down to so many levels; keys so long.
 _DEPTH, _SHORT = 32, 80
 
 T = TypeVar("T")
@@ -200,6 +200,22 @@ def _sayable(value: Any, depth: int = _DEPTH) -> Any:
     if value is None or isinstance(value, str | int | float | bytes):
         return value
     return f"({type(value).__name__})"
+
+
+def check_depth(name: str, value: Any, levels: int = _DEPTH) -> None:
+    """Refuse a free value that is nested deeper than anybody's code should have to walk.
+
+    Raises
+    ------
+    InvalidRequest
+        If there are more than ``levels`` levels.
+    """
+    if not isinstance(value, dict | list):
+        return
+    if not levels:
+        raise InvalidRequest(f"{name}: values may be nested {_DEPTH} levels deep, this one is deeper.")
+    for each in value.values() if isinstance(value, dict) else value:
+        check_depth(name, each, levels - 1)
 
 
 def announced_length(headers: tornado.httputil.HTTPHeaders) -> int | None:

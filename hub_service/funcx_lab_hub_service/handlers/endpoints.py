@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from funcx_lab.errors import NotAuthorized
-from funcx_lab_hub_service.handlers.base import Handler
+from funcx_lab_hub_service.handlers.base import Handler, check_depth
 
 
 class NewEndpoint(msgspec.Struct):
@@ -50,6 +50,7 @@ class EndpointListHandler(Handler):
     async def post(self) -> None:
         """Register an endpoint, or an enrolment of one that is there."""
         new = self.body(NewEndpoint)
+        check_depth("metadata", new.metadata)
         endpoint_id, enrolment_token = await self.services.endpoints.register(
             self.principal, new.endpoint_name, new.metadata, new.endpoint_uuid
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from funcx_lab.errors import InvalidRequest
-from funcx_lab_hub_service.handlers.base import Handler
+from funcx_lab_hub_service.handlers.base import Handler, check_depth
 
 if TYPE_CHECKING:
     from funcx_lab_hub_service.store.records import FunctionRecord
@@ -60,6 +60,7 @@ class FunctionListHandler(Handler):
         """Register a function; the same content under the same name keeps its id."""
         new = self.body(NewFunction)
         content, format_ = new.content()
+        check_depth("meta", new.meta)
         meta = new.meta if new.description is None else {**new.meta, "description": new.description}
         function_id = await self.services.functions.register(
             self.principal, new.function_name, content, format_, meta

@@ -23,21 +23,28 @@ def owned_size(connection: sqlite3.Connection, sha256: str, user: str) -> int | 
 
 
 def result_size(connection: sqlite3.Connection, sha256: str, user: str) -> int | None:
-    """Return the bytes of an object that is the result of one of the user's tasks."""
+    """Return the bytes of an object that is the result of one of the user's tasks.
+
+    Only what the endpoint's side uploaded itself counts: an agent that names a digest has not shown that
+    it knows the bytes.
+    """
     row = connection.execute(
         "SELECT o.size FROM results r JOIN tasks t ON t.id = r.task JOIN users u ON u.id = t.owner "
-        "JOIN objects o ON o.sha256 = r.object WHERE r.object = ? AND u.name = ? LIMIT 1",
+        "JOIN endpoints e ON e.id = t.endpoint JOIN users eu ON eu.id = e.owner "
+        "JOIN objects o ON o.sha256 = r.object AND o.user = eu.name "
+        "WHERE r.object = ? AND u.name = ? LIMIT 1",
         (sha256, user),
     ).fetchone()
     return None if row is None else int(row[0])
 
 
 def endpoint_size(connection: sqlite3.Connection, sha256: str, endpoint_id: str) -> int | None:
-    """Return the bytes of an object that a task on the endpoint takes or has made."""
-    for table in ("bodies", "results"):
+    """Return the bytes of an object that a task on the endpoint takes, or that its side has made."""
+    for table, uploader in (("bodies", "t.owner"), ("results", "e.owner")):
         row = connection.execute(
             f"SELECT o.size FROM {table} b JOIN tasks t ON t.id = b.task "  # noqa: S608  # constant names
-            "JOIN endpoints e ON e.id = t.endpoint JOIN objects o ON o.sha256 = b.object "
+            f"JOIN endpoints e ON e.id = t.endpoint JOIN users u ON u.id = {uploader} "
+            "JOIN objects o ON o.sha256 = b.object AND o.user = u.name "
             "WHERE b.object = ? AND e.endpoint_id = ? LIMIT 1",
             (sha256, endpoint_id),
         ).fetchone()

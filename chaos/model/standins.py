@@ -1,0 +1,38 @@
+"""Puts the clock, sockets and numbers of a world in the place of the real ones."""
+
+from __future__ import annotations
+
+import secrets
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+from chaos.model.hub import AgentSocket
+from funcx_lab_endpoint import agent_state
+from funcx_lab_endpoint.engine import side_channel
+from funcx_lab_endpoint.worker import wire
+from funcx_lab_hub_service import endpoints, facts, functions, tasks
+from funcx_lab_hub_service.forwarder import forwarder
+from funcx_lab_hub_service.store import database
+
+if TYPE_CHECKING:
+    from chaos.model.world import World
+
+_ON_THE_CLOCK = (endpoints, facts, functions, tasks, forwarder, database, wire)
+#: A history lasts minutes: what waits for longer waits for less here.
+ORPHAN_GRACE_S = 30.0
+
+
+def install(world: World) -> None:
+    """Make every module live in ``world``."""
+    for module in _ON_THE_CLOCK:
+        module.time = world.clock  # type: ignore[attr-defined]  # modules import time as a module
+    AgentSocket.world = world
+    side_channel.secrets = SimpleNamespace(  # type: ignore[attr-defined]  # as above
+        token_hex=lambda n: f"{world.r.getrandbits(8 * n):0{2 * n}x}", compare_digest=secrets.compare_digest
+    )
+
+
+forwarder.AgentSocket = AgentSocket  # type: ignore[misc, assignment]
+forwarder._load_key = lambda _path: b""
+forwarder.zmq = SimpleNamespace(curve_public=lambda _secret: b"")  # type: ignore[attr-defined]
+agent_state.ORPHAN_GRACE_S = ORPHAN_GRACE_S

@@ -1,0 +1,164 @@
+"""One history: client, hub service, two agents with the same key and their workers, steps in random order."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from typing import Any
+
+from chaos.model import faults, standins
+from chaos.model.agent import Agent
+from chaos.model.client import Client
+from chaos.model.hub import Hub
+from chaos.model.loop import Clock
+from chaos.model.network import Network
+from chaos.model.store import Disk
+from chaos.model.truth import Truth
+from chaos.model.verdict import check, look
+
+TASKS, STEPS, CALM_SWEEPS = 6, 600, 600
+
+
+class World:
+    """One history.
+
+    Parameters
+    ----------
+    seed : int
+        The same seed gives the same history.
+    disk : Disk
+        Used from one history to the next.
+    """
+
+    def __init__(self, seed: int, disk: Disk) -> None:
+        self.r = random.Random(seed)
+        self.seed, self.disk = seed, disk
+        self.clock = Clock()
+        self.calm, self.progress = False, 0.0
+        r = self.r
+        #: how soon calls end, how fast the clock is, how often something goes wrong
+        self.pace = r.choice((0.6, 0.2, 0.04))
+        self._tempo = r.choice((0.01, 0.05, 0.2, 0.8))
+        self._rate = r.choice((0.006, 0.012, 0.025, 0.05))
+        #: how often a commit takes longer than a step
+        self._slowness = r.choice((0.0, 0.6, 0.9, 0.97))
+        self.truth = Truth(r, TASKS, seed)
+        self.network = Network(self)
+        disk.reset()
+        standins.install(self)
+        self.hub = Hub(self)
+        #: the state of each task that a person saw last
+        self.states: dict[str, Any] = {}
+        self.client = Client(self)
+        self.agents = [Agent(self, 0), Agent(self, 1)]
+        self.agents[0].start()
+
+    def restart_hub(self) -> None:
+        """Kill the hub service and start it again."""
+        self.hub.crash()
+        self.hub = Hub(self)
+
+    # --- steps --------------------------------------------------------------------------------------
+
+    def run(self) -> dict[str, Any]:
+        """Live through the history and return its flaws."""
+        acts = self._acts()
+        for number in range(STEPS):
+            self.progress = number / (0.7 * STEPS)
+            self.clock.now += self._tempo
+            if self.r.random() < self._rate:
+                faults.strike(self)
+            else:
+                self.r.choice(acts)()
+            if number % 50 == 0:
+                look(self)
+        self._calm_down()
+        check(self)
+        self.hub.loop.leave()
+        return self.truth.flaws
+
+    def _acts(self) -> list[Callable[[], None]]:
+        r = self.r
+        acts: list[Callable[[], None]] = [self.client.step, self._hear_client, self._hear_client]
+        acts += [self.client_hears] * 2 + [self._commit] * r.randint(1, 3) + [self._tick]
+        acts += [self._network] * r.randint(5, 10)
+        for agent, weight in zip(self.agents, (4, 2), strict=True):
+            acts += [agent.step] + [agent.work] * (weight // 2)
+            acts += [lambda agent=agent: self._one_process(agent)] * weight
+        return acts
+
+    def client_hears(self) -> None:
+        """Let the client take a frame."""
+        self.client.hear()
+
+    def _hear_client(self) -> None:
+        if self.client.pipe is not None:
+            self.hub.hear(self.client.pipe)
+
+    def _network(self) -> None:
+        self.network.step()
+
+    def _tick(self) -> None:
+        self.hub.loop.run()
+
+    def _commit(self) -> None:
+        if self.calm or self.r.random() >= self._slowness:
+            self.hub.commit()
+
+    def _one_process(self, agent: Agent) -> None:
+        if agent.processes:
+            self.r.choice(agent.processes).step()
+
+    # --- the end ------------------------------------------------------------------------------------
+
+    def _calm_down(self) -> None:
+        """Faults stop; all goes on until nothing is left to do."""
+        self.calm = True
+        self.network.cut()
+        first, second = self.agents
+        chance = self.r.random()
+        if chance < 0.15 and second.is_up:
+            first.kill()
+        elif chance < 0.7 or not second.is_up:
+            second.kill()
+        if not second.is_up and not first.is_up:
+            first.start()
+        for _ in range(CALM_SWEEPS):
+            self._sweep()
+            if self._is_done():
+                return
+
+    def _sweep(self) -> None:
+        """Let everything have its turn."""
+        self.clock.now += 1.0
+        self._tick()
+        self.client.step()
+        for _ in range(3):
+            self._hear_client()
+            self._commit()
+            self.client_hears()
+            for agent in self.agents:
+                agent.step()
+                agent.work()
+                for process in list(agent.processes):
+                    process.step()
+            for _ in range(min(len(self.network), 40) + 1):
+                self.network.step()
+
+    def _is_done(self) -> bool:
+        return (
+            self.client.is_content
+            and not any(agent.open for agent in self.agents)
+            and not self.hub.database.waiting
+            and self.hub.live == 0
+        )
+
+
+def one(seed: int, disk: Disk) -> dict[str, Any]:
+    """Return the flaws of one history."""
+    return World(seed, disk).run()
+
+
+logging.getLogger("funcx_lab_hub_service").setLevel(logging.CRITICAL)
+logging.getLogger("funcx_lab_endpoint").setLevel(logging.CRITICAL)

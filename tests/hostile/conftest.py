@@ -218,8 +218,10 @@ class Agent:
 
     def connect(self, nonce: str = "nonce", instance: str = "instance", *, credit: int = 1000) -> Agent:
         """Ask for a session, tell an empty inventory and the credit."""
+        if self.socket is not None:
+            self.socket.close()
         self.socket = self.dial()
-        self.send(Hello(PROTOCOL_VERSION, nonce, instance, "spool"))
+        self.send(Hello(PROTOCOL_VERSION, nonce, instance, "spool", takeover=True))
         self.session = self.wait_for(Welcome).session
         self.send(Inventory(self.session, []))
         self.wait_for(Reconciled)
@@ -276,7 +278,7 @@ def _until() -> Callable[..., None]:
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    """One service for the attacks of a file: it survives all of them, and none of them is an error of its own."""
+    """One service for the attacks of a file: it survives them, and none is an error of its own."""
     hub = Hub(tmp_path_factory.mktemp("hostile") / "home")
     try:
         yield hub
@@ -315,8 +317,8 @@ def nobody(client_for: Callable[..., Client]) -> Client:
     return client_for(None)
 
 
-@pytest.fixture
-def enrol() -> Iterator[Callable[..., Agent]]:
+@pytest.fixture(scope="module")
+def agent_of(hub: Hub) -> Iterator[Callable[..., Agent]]:
     """Register an endpoint of a client's user and return its agent."""
     agents: list[Agent] = []
 

@@ -65,9 +65,12 @@ class Endpoints:
         self._by_key: dict[str, str] = {}
         self._conditions: dict[str, Condition] = {}
         self._on_delete: list[Callable[[str, str | None], None]] = []
+        self._on_revoke: list[Callable[[str, str], None]] = []
+        self._started = time.time()
 
     def start(self) -> None:
         """Load them; the database must be open."""
+        self._started = time.time()
         for record in store.select(self._database.reader):
             self._remember(record)
 
@@ -157,7 +160,10 @@ class Endpoints:
             raise NotAuthenticated(
                 "The enrolment token is wrong, used or older than 15 minutes; register again."
             )
+        old = self._records.get(endpoint_id)
         self._remember(record)
+        if old is not None and old.public_key not in (None, public_key):
+            self._tell_revoked(endpoint_id, old.public_key)
         return agent_token
 
     async def delete(self, principal: Principal, name_or_id: str) -> None:
@@ -183,10 +189,31 @@ class Endpoints:
             self._by_key.pop(record.public_key, None)
         for callback in self._on_delete:
             callback(record.endpoint_id, record.public_key)
+        self._tell_revoked(record.endpoint_id, record.public_key)
+
+    def revoke_keys(self) -> None:
+        """Void the key of every agent whose token was revoked; call it every few seconds."""
+        enrolled = [record for record in self._records.values() if record.public_key is not None]
+        if not enrolled:
+            return
+        working = token_store.endpoints_with_token(self._database.reader)
+        for record in enrolled:
+            if record.endpoint_id not in working:
+                self._by_key.pop(record.public_key or "", None)
+                self._records[record.endpoint_id] = replace(record, public_key=None)
+                self._tell_revoked(record.endpoint_id, record.public_key)
+
+    def _tell_revoked(self, endpoint_id: str, key: str | None) -> None:
+        for callback in self._on_revoke if key is not None else ():
+            callback(endpoint_id, key or "")
 
     def when_deleted(self, callback: Callable[[str, str | None], None]) -> None:
         """Call ``callback(endpoint_id, public_key)`` whenever an endpoint is deleted."""
         self._on_delete.append(callback)
+
+    def when_revoked(self, callback: Callable[[str, str], None]) -> None:
+        """Call ``callback(endpoint_id, public_key)`` whenever the key of an agent becomes void."""
+        self._on_revoke.append(callback)
 
     # --- asking -------------------------------------------------------------------------------------
 
@@ -224,7 +251,7 @@ class Endpoints:
             "status": str(condition.state),
             "since": condition.since,
             "details": condition.details,
-            "reason": condition.reason,
+            "reason": condition.reason or condition.waiting_reason,
         }
 
     # --- for the forwarder --------------------------------------------------------------------------
@@ -247,7 +274,7 @@ class Endpoints:
             return Condition(EndpointState.OFFLINE, 0.0, "endpoint deleted")
         if record.seen is None:
             return Condition(EndpointState.REGISTERED, record.created, "endpoint has never connected")
-        return Condition(EndpointState.OFFLINE, record.seen, offline_reason(record.seen))
+        return Condition(EndpointState.OFFLINE, self._started, _unheard(self._started, record.seen))
 
     def open_session(self, endpoint: EndpointRecord, session: int, instance: str, spool: str) -> None:
         """Store a granted session; it stands in the writer's queue before any of its leases."""
@@ -274,7 +301,21 @@ class Endpoints:
 
 def offline_reason(since: float) -> str:
     """Return what people read about an endpoint that is gone since ``since`` (Unix seconds)."""
-    return f"endpoint offline since {time.strftime('%H:%M:%S', time.localtime(since))}"
+    return f"endpoint offline since {_clock_text(since)}"
+
+
+def _unheard(started: float, seen: float) -> str:
+    """Return what people read about an endpoint that was there in an earlier life of the service."""
+    return (
+        f"endpoint not connected since the hub service started at {_clock_text(started)}; "
+        f"it came or went last at {_clock_text(seen)}"
+    )
+
+
+def _clock_text(moment: float) -> str:
+    """Return the local time, with the date unless that is today's."""
+    then, now = time.localtime(moment), time.localtime()
+    return time.strftime("%H:%M:%S" if then[:3] == now[:3] else "%Y-%m-%d %H:%M:%S", then)
 
 
 def _forget(_value: object, _error: BaseException | None) -> None:

@@ -1,9 +1,10 @@
-"""Where the hub service listens: sockets, TLS, and the ports of the last start."""
+"""Where the hub service listens: sockets, TLS, the ports of the last start, and how many may connect."""
 
 from __future__ import annotations
 
 import errno
 import json
+import resource
 import socket
 import ssl
 from pathlib import Path
@@ -12,6 +13,9 @@ import tornado.netutil
 
 from funcx_lab.config import write_private
 from funcx_lab.errors import ConfigError, ServiceStartError
+
+#: File descriptors to ask for, and those kept for files.
+_DESCRIPTORS, _RESERVE = 65_536, 256
 
 
 class Ports:
@@ -62,6 +66,22 @@ def bind(host: str, port: int, last: int) -> list[socket.socket]:
             f"The hub service cannot listen on {host} port {port or last}: {err.strerror or err}. "
             "Choose another with --port, or 0 for any that is free."
         ) from err
+
+
+def raise_descriptor_limit() -> None:
+    """Allow this process as many files and connections as its owner may have, up to 65,536."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def connection_limit() -> int:
+    """Return how many connections each of our two ports may hold, so that files can still be opened."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        soft = _DESCRIPTORS
+    return max(16, (soft - min(_RESERVE, soft // 2)) // 2)
 
 
 def tls_context(certfile: Path, keyfile: Path | None) -> ssl.SSLContext:

@@ -9,9 +9,7 @@ the store's writer at their turn, and what the store does not know is left with 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 
-from funcx_lab.protocol import PROTOCOL_VERSION
 from funcx_lab.protocol.messages import (
     Accepted,
     AgentMessage,
@@ -24,7 +22,6 @@ from funcx_lab.protocol.messages import (
     Inventory,
     Lost,
     Reconciled,
-    Refused,
     ResultAck,
     Results,
     Stale,
@@ -33,6 +30,7 @@ from funcx_lab.protocol.messages import (
     UnknownTasks,
     Welcome,
 )
+from funcx_lab_hub_service.forwarder.acknowledgements import Due
 from funcx_lab_hub_service.forwarder.instructions import (
     AcknowledgeSoon,
     Fetch,
@@ -50,42 +48,19 @@ from funcx_lab_hub_service.forwarder.instructions import (
     StoreStarted,
 )
 from funcx_lab_hub_service.forwarder.leases import Leases
+from funcx_lab_hub_service.forwarder.session import Session, refusal
 
-#: An endpoint that was not heard for this many seconds is offline.
-SILENCE_S = 15.0
+#: An endpoint that was not heard for this many seconds is offline, within 15 s with the pause of a tick.
+SILENCE_S = 14.0
 #: A lease that was not accepted within this many seconds is sent again.
 RETRANSMIT_S = 5.0
 #: Tasks in flight before the first heartbeat tells the credit, and at most.
 FIRST_CREDIT, CREDIT_LIMIT = 8, 10_000
 #: Payload bytes in flight at most; a single larger task still goes.
 BYTES_IN_FLIGHT = 16 * 1024 * 1024
-#: So many acknowledgements leave without waiting for more.
-ACKS_AT_ONCE = 500
 #: Tasks leased from the store in one write, so that others get their turn.
 FETCH_LIMIT = 1000
-
-
-@dataclass(slots=True)
-class Session:
-    """One granted session."""
-
-    number: int
-    instance: str
-    nonce: str
-    spool: str
-    peer: bytes
-    heard: float
-    reconciling: bool = False
-    #: the verdict on the inventory; tasks may leave from then on
-    verdict: Reconciled | None = None
-    #: functions that were sent in this session
-    functions: set[str] = field(default_factory=set)
-    #: results that are on disk or void, to be acknowledged soon
-    acks: list[tuple[str, str]] = field(default_factory=list)
-    #: tasks that ended or were lost while their inventory was being compared
-    ended_early: set[str] = field(default_factory=set)
-    #: results could not be stored: only a new session makes the agent send them again
-    broken: bool = False
+_BOOKS_DIFFER = "its list of tasks differed from the hub service's; both are compared anew"
 
 
 class DispatchState:
@@ -133,7 +108,8 @@ class DispatchState:
         """Take note that the session's agent lives; a frame of another session is answered so."""
         session = self.session
         if session is None or session.number != number:
-            return [Send(peer, Stale(number))]
+            # An agent that was refused brings what it finished under session 0; it has none to give up.
+            return [Send(peer, Stale(number))] if number else []
         session.heard, session.peer = now, peer
         return []
 
@@ -155,31 +131,23 @@ class DispatchState:
 
     def _hello(self, peer: bytes, hello: Hello, now: float) -> list[Instruction]:
         session = self.session
-        if not PROTOCOL_VERSION - 1 <= hello.version <= PROTOCOL_VERSION:
-            message = (
-                f"The agent speaks protocol version {hello.version}, the hub service {PROTOCOL_VERSION}; "
-                "upgrade the older of the two."
-            )
-            return [Send(peer, Refused(hello.nonce, "VERSION_MISMATCH", message))]
+        refused = refusal(hello, session, now, SILENCE_S)
+        if refused is not None:
+            return [Send(peer, refused)]
         if session is not None and session.nonce == hello.nonce:
             session.heard, session.peer = now, peer
             return [Send(peer, Welcome(session.number, hello.nonce))]
-        if session is not None and session.instance != hello.instance and not hello.takeover:
-            silence = now - session.heard
-            if silence < SILENCE_S:
-                message = (
-                    f"Another agent of this endpoint was heard {silence:.0f} s ago. Stop it, "
-                    "or start this one with --takeover."
-                )
-                return [Send(peer, Refused(hello.nonce, "ENDPOINT_BUSY", message))]
         return self._grant(peer, hello, now)
 
     def _grant(self, peer: bytes, hello: Hello, now: float) -> list[Instruction]:
+        old = self.session
         self.leases.clear()
         self.credit = FIRST_CREDIT
         number = self._take_numbers(1)
         self.session = Session(number, hello.instance, hello.nonce, hello.spool, peer, now)
+        ousted = [] if old is None or old.instance == hello.instance else [Send(old.peer, Stale(old.number))]
         return [
+            *ousted,
             OpenSession(number, hello.instance, hello.spool),
             Send(peer, Welcome(number, hello.nonce)),
             Online(),
@@ -195,14 +163,23 @@ class DispatchState:
         return [Reconcile(session.number, session.spool, dict(message.tasks))]
 
     def _heartbeat(self, message: Heartbeat) -> list[Instruction]:
+        session = self._current()
         credit = message.status.get("credit")
         if isinstance(credit, int) and not isinstance(credit, bool):
             self.credit = max(0, min(credit, CREDIT_LIMIT))
-        return [Online(message.status), *self._fetch()]
+        out: list[Instruction] = [Online(message.status)]
+        if message.digest is None or session.verdict is None:
+            return out + self._fetch()
+        if session.digests.differs(message.digest, self.leases.items()):
+            return out + self.renew(_BOOKS_DIFFER)
+        return out + self._fetch()
 
     def _results(self, peer: bytes, message: Results) -> list[Instruction]:
+        in_session = self.session is not None and self.session.number == message.session
         for result in message.results:
-            self._drop(result.task_id)
+            # Another agent may run the task under another lease: that is stopped once this outcome counts.
+            if in_session or self.leases.tag(result.task_id) in (result.tag, None):
+                self._drop(result.task_id)
         return [StoreResults(peer, message.session, message.results), *self._fetch()]
 
     def _lost(self, peer: bytes, message: Lost) -> list[Instruction]:
@@ -235,10 +212,11 @@ class DispatchState:
         self.backlog = True
         return [Send(session.peer, session.verdict), *self._fetch()]
 
-    def reconcile_failed(self, number: int) -> None:
+    def reconcile_failed(self, number: int) -> list[Instruction]:
         """Take note that the comparison could not be stored; the agent asks again."""
         if self.session is not None and self.session.number == number:
             self.session.reconciling = False
+        return []
 
     def fetched(
         self, number: int, items: Sequence[TaskItem], exhausted: bool, now: float
@@ -253,10 +231,11 @@ class DispatchState:
             return self._fetch()
         return [*self._send(items, now), *self._fetch()]
 
-    def fetch_failed(self) -> None:
+    def fetch_failed(self) -> list[Instruction]:
         """Take note that nothing was leased; the next tick tries again."""
         self._fetching = False
         self.backlog = True
+        return []
 
     def judged(
         self,
@@ -265,38 +244,37 @@ class DispatchState:
         acked: list[tuple[str, str]],
         unknown: list[Lease],
         requeued: Sequence[str],
+        ended: Iterable[str] = (),
     ) -> list[Instruction]:
-        """Take the committed verdict on results or losses."""
+        """Take the committed verdict on results or losses; what it ended and is still out is stopped."""
         out: list[Instruction] = []
         if acked:
             out += self._acknowledge_soon(peer, number, acked)
         if unknown:
             out.append(Send(peer, UnknownTasks(number, unknown)))
-        return out + (self.queued() if requeued else [])
+        twice = [(task_id, None) for task_id in ended if self.leases.tag(task_id) is not None]
+        return out + (self.stop(twice) if twice else []) + (self.queued() if requeued else [])
 
-    def judging_failed(self, number: int) -> None:
+    def judging_failed(self, number: int) -> list[Instruction]:
         """Take note that results or losses could not be stored and were not acknowledged."""
         if self.session is not None and self.session.number == number:
             self.session.broken = True
+        return []
 
     def _acknowledge_soon(self, peer: bytes, number: int, acked: list[tuple[str, str]]) -> list[Instruction]:
-        """Gather acknowledgements: the agent only frees memory by them."""
         session = self.session
         if session is None or session.number != number:
             return [Send(peer, ResultAck(number, acked))]
-        is_first = not session.acks
-        session.acks += acked
-        if len(session.acks) >= ACKS_AT_ONCE:
+        due = session.acknowledgements.add(acked)
+        if due is Due.NOW:
             return self.acknowledge()
-        return [AcknowledgeSoon()] if is_first else []
+        return [AcknowledgeSoon()] if due is Due.SOON else []
 
     def acknowledge(self) -> list[Instruction]:
         """Send the acknowledgements that have gathered."""
         session = self.session
-        if session is None or not session.acks:
-            return []
-        acks, session.acks = session.acks, []
-        return [Send(session.peer, ResultAck(session.number, acks))]
+        acked = session.acknowledgements.take() if session is not None else []
+        return [Send(session.peer, ResultAck(session.number, acked))] if session is not None and acked else []
 
     def events_stored(self, peer: bytes, number: int, acks: list[tuple[str, str, int]]) -> list[Instruction]:
         """Take committed events."""
@@ -314,12 +292,8 @@ class DispatchState:
         """
         if not self.ready or self.backlog or self._fetching:
             return range(0)
-        room, size, count = self.credit - len(self.leases), self.leases.size, 0
-        for nbytes in sizes[: max(0, room)]:
-            if size and size + nbytes > BYTES_IN_FLIGHT:
-                break
-            size += nbytes
-            count += 1
+        room = max(0, self.credit - len(self.leases))
+        count = self.leases.fitting(sizes[:room], BYTES_IN_FLIGHT)
         first = self._take_numbers(count) if count else 0
         return range(first, first + count)
 
@@ -356,21 +330,28 @@ class DispatchState:
         session = self.session
         if session is None:
             return []
-        if now - session.heard >= SILENCE_S:
-            return self.end_session("")
+        if (silence := now - session.heard) >= SILENCE_S:
+            return self.end_session("", silence)
         if session.broken:
-            return [Send(session.peer, Stale(session.number)), *self.end_session("")]
+            return self.renew("its results could not be stored; it sends them again")
         late = self.leases.overdue(now, RETRANSMIT_S)
         again: list[Instruction] = [SendTasks(session.peer, session.number, (), late)] if late else []
         return again + self._fetch()
 
-    def end_session(self, said: str) -> list[Instruction]:
+    def end_session(self, said: str, silence_s: float = 0.0) -> list[Instruction]:
         """End the session: the agent left, fell silent or cannot be reached."""
         if self.session is None:
             return []
         self.session = None
         self.leases.clear()
-        return [Offline(said)]
+        return [Offline(said, silence_s)]
+
+    def renew(self, why: str) -> list[Instruction]:
+        """End the session and say so, so that the agent opens another and all is compared anew."""
+        if self.session is None:
+            return []
+        stale = Send(self.session.peer, Stale(self.session.number))
+        return [stale, *self.end_session(why)]
 
     # --- sending ------------------------------------------------------------------------------------
 

@@ -5,48 +5,45 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import zmq
 
-from funcx_lab.config import write_private
-from funcx_lab.errors import ConfigError, MalformedMessage
+from funcx_lab.errors import MalformedMessage
 from funcx_lab.protocol.messages import Hello, Refused, Stale, TaskItem, TaskOptions, agent_codec
 from funcx_lab.protocol.states import EndpointState
 from funcx_lab_hub_service.endpoints import Condition, offline_reason
 from funcx_lab_hub_service.forwarder.dispatch_state import DispatchState
+from funcx_lab_hub_service.forwarder.errands import Errands
 from funcx_lab_hub_service.forwarder.instructions import (
     AcknowledgeSoon,
-    Fetch,
     Instruction,
     Offline,
     Online,
     OpenSession,
-    Reconcile,
     Send,
     SendTasks,
-    StoreEvents,
-    StoreLosses,
-    StoreResults,
-    StoreStarted,
 )
+from funcx_lab_hub_service.forwarder.keys import load_key
 from funcx_lab_hub_service.forwarder.packing import pack_tasks
 from funcx_lab_hub_service.forwarder.socket import AgentSocket
+from funcx_lab_hub_service.vitals import end_process
 
 if TYPE_CHECKING:
     from funcx_lab.protocol.stream import NewTask
     from funcx_lab_hub_service.endpoints import Endpoints
     from funcx_lab_hub_service.functions import Functions
-    from funcx_lab_hub_service.store.outcomes import Reconciliation, Verdict
     from funcx_lab_hub_service.store.records import EndpointRecord
     from funcx_lab_hub_service.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
 _TICK_S = 1.0
+#: A tick that comes so late finds frames that wait in the socket: they are read first.
+_LATE_S = 5.0
 #: Acknowledgements of results gather for so many seconds: one message, one wake-up of the agent.
 _ACK_S = 0.02
 #: An agent whose key is void has this long to hear so before its connection is cut.
@@ -65,8 +62,7 @@ class _Offer:
 
     def send(self) -> None:
         """Send the tasks."""
-        state = self.forwarder.state(self.endpoint_id)
-        self.forwarder.perform(self.endpoint_id, state.dispatch(self.items, time.monotonic()))
+        self.forwarder.step(self.endpoint_id, lambda state: state.dispatch(self.items, time.monotonic()))
 
 
 class Forwarder:
@@ -86,6 +82,10 @@ class Forwarder:
         The port; if 0, ``last_port`` when it is free, else any.
     public_host : str, optional
         What agents dial, when it is not ``host``.
+    on_fatal : callable
+        Called when the forwarder cannot go on: it must not look healthy then.
+    on_refused : callable
+        Called with the address of a connection that showed no good key.
     """
 
     def __init__(
@@ -100,6 +100,8 @@ class Forwarder:
         port: int = 0,
         last_port: int = 0,
         public_host: str | None = None,
+        on_fatal: Callable[[BaseException], None] = end_process,
+        on_refused: Callable[[str], None] = lambda address: None,
     ) -> None:
         self._tasks = tasks
         self._endpoints = endpoints
@@ -108,11 +110,14 @@ class Forwarder:
         self._public_host = public_host or host
         self._numbers = _Numbers(boot)
         self._states: dict[str, DispatchState] = {}
-        secret = _load_key(key_file)
+        self._errands = Errands(tasks.facts, self.step, lambda: time.monotonic())
+        self._on_fatal = on_fatal
+        self._ticked = 0.0
+        secret = load_key(key_file)
         #: what agents must find at the other end (Z85)
         self.public_key = zmq.curve_public(secret).decode()
         self.port = 0
-        self._socket = AgentSocket(secret, self._is_enrolled, self._on_frame)
+        self._socket = AgentSocket(secret, self._is_enrolled, self._on_frame, on_fatal, on_refused)
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -136,7 +141,7 @@ class Forwarder:
         """
         self.port = self._socket.open(self._host, self._wanted, self._last)
         self._tasks.attach(self)
-        self._endpoints.when_deleted(self._on_deleted)
+        self._endpoints.when_revoked(self._on_revoked)
         self._on_timer()
 
     async def stop(self) -> None:
@@ -163,15 +168,15 @@ class Forwarder:
 
     def queued(self, endpoint_id: str) -> None:
         """Tell that tasks for this endpoint are in the writer's queue, to be leased from the store."""
-        self.perform(endpoint_id, self.state(endpoint_id).queued())
+        self.step(endpoint_id, lambda state: state.queued())
 
     def withdraw(self, endpoint_id: str, leases: Sequence[tuple[str, int]]) -> None:
         """Forget these offered leases, and no others of the same tasks: their insert failed."""
-        self.perform(endpoint_id, self.state(endpoint_id).withdraw(leases))
+        self.step(endpoint_id, lambda state: state.withdraw(leases))
 
     def cancelled(self, endpoint_id: str, leases: Sequence[tuple[str, int | None]]) -> None:
         """Tell the endpoint that these tasks have ended: it may stop them."""
-        self.perform(endpoint_id, self.state(endpoint_id).stop(leases))
+        self.step(endpoint_id, lambda state: state.stop(leases))
 
     # --- from the socket ----------------------------------------------------------------------------
 
@@ -196,7 +201,7 @@ class Forwarder:
             self._socket.malformed += 1
             log.warning("Endpoint %s sent a frame that is no message: %s", endpoint_id, error)
             return
-        self.perform(endpoint_id, self.state(endpoint_id).receive(peer, message, time.monotonic()))
+        self.step(endpoint_id, lambda state: state.receive(peer, message, time.monotonic()))
 
     def _refuse(self, peer: bytes, key: str, data: memoryview) -> None:
         """Tell an agent whose key is void, and hang up a little later: it is not let in again."""
@@ -209,27 +214,50 @@ class Forwarder:
         self._socket.send(peer, agent_codec.encode(Refused(nonce, "REVOKED", text)))
         self._cut_later(key)
 
-    def _on_deleted(self, endpoint_id: str, key: str | None) -> None:
-        state = self._states.pop(endpoint_id, None)
-        if state is not None and state.session is not None:  # it says hello again and is told why not
-            stale = Stale(state.session.number)
-            self._socket.send(state.session.peer, agent_codec.encode(stale))
-        if key is not None:
-            self._cut_later(key)
+    def _on_revoked(self, endpoint_id: str, key: str) -> None:
+        """Say to an agent whose key is void that its session is over; it says hello again and is told why."""
+        state = self._states.get(endpoint_id)
+        if state is not None and state.session is not None:
+            self._socket.send(state.session.peer, agent_codec.encode(Stale(state.session.number)))
+            self.step(endpoint_id, lambda state: state.end_session("its key was revoked"))
+        if self._endpoints.get(endpoint_id) is None:
+            self._states.pop(endpoint_id, None)
+        self._cut_later(key)
 
     def _cut_later(self, key: str) -> None:
         asyncio.get_running_loop().call_later(_PARTING_S, self._socket.cut, key)
 
     def _on_timer(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(_TICK_S, self._on_timer)
-        self.tick(time.monotonic())
+        now = time.monotonic()
+        was_late, self._ticked = now - self._ticked > _LATE_S, now
+        if was_late:
+            return
+        try:
+            self.tick(now)
+        except Exception as error:
+            self._on_fatal(error)
 
     def tick(self, now: float) -> None:
         """Do what is due at monotonic ``now`` (seconds)."""
-        for endpoint_id, state in list(self._states.items()):
-            self.perform(endpoint_id, state.tick(now))
+        for endpoint_id in list(self._states):
+            self.step(endpoint_id, lambda state: state.tick(now))
 
     # --- instructions -------------------------------------------------------------------------------
+
+    def step(self, endpoint_id: str, decide: Callable[[DispatchState], list[Instruction]]) -> None:
+        """Tell an endpoint's dispatch state something and do what it decides.
+
+        A mistake of ours ends the session: books that may be wrong are compared anew in the next one.
+        """
+        state = self.state(endpoint_id)
+        try:
+            self.perform(endpoint_id, decide(state))
+        except Exception:
+            log.exception("What endpoint %s needs went wrong; its session ends", endpoint_id)
+            self._states[endpoint_id] = new = DispatchState(self._numbers.take)
+            new.session = state.session
+            self.perform(endpoint_id, new.renew("the hub service made a mistake; all is compared anew"))
 
     def perform(self, endpoint_id: str, instructions: Iterable[Instruction]) -> None:
         """Do what a dispatch state decided."""
@@ -238,32 +266,22 @@ class Forwarder:
             for instruction in instructions:
                 self._perform_one(endpoint, instruction)
 
-    def _perform_one(self, endpoint: EndpointRecord, do: Instruction) -> None:  # noqa: C901  # one line a kind
+    def _perform_one(self, endpoint: EndpointRecord, do: Instruction) -> None:
         match do:
             case Send():
                 self._send(endpoint, do.peer, agent_codec.encode(do.message))
             case SendTasks():
                 self._send_tasks(endpoint, do)
-            case StoreResults():
-                self._judge(endpoint, do)
-            case StoreLosses():
-                self._judge(endpoint, do)
-            case Fetch():
-                self._fetch(endpoint, do)
-            case StoreEvents():
-                self._store_events(endpoint, do)
-            case StoreStarted():
-                self._tasks.facts.store_started(endpoint, do.tasks)
             case AcknowledgeSoon():
                 asyncio.get_running_loop().call_later(_ACK_S, self._acknowledge, endpoint.endpoint_id)
             case OpenSession():
                 self._endpoints.open_session(endpoint, do.session, do.instance, do.spool)
-            case Reconcile():
-                self._reconcile(endpoint, do)
             case Online():
                 self._online(endpoint, do)
             case Offline():
-                self._offline(endpoint, do)
+                self._offline_since(endpoint.endpoint_id, time.time() - do.silence_s, do.said)
+            case _:
+                self._errands.run(endpoint, do)
 
     def _send(self, endpoint: EndpointRecord, peer: bytes, data: bytes) -> None:
         if self._socket.send(peer, data):
@@ -279,55 +297,9 @@ class Forwarder:
         for message in pack_tasks(do.session, functions, do.items):
             self._send(endpoint, do.peer, agent_codec.encode(message))
 
-    def _judge(self, endpoint: EndpointRecord, do: StoreResults | StoreLosses) -> None:
-        def judged(verdict: Verdict | None) -> None:
-            state = self.state(endpoint.endpoint_id)
-            if verdict is None:
-                state.judging_failed(do.session)
-                return
-            self.perform(
-                endpoint.endpoint_id,
-                state.judged(do.peer, do.session, verdict.acked, verdict.unknown, verdict.requeued),
-            )
-
-        if isinstance(do, StoreResults):
-            self._tasks.facts.store_results(endpoint, do.results, judged)
-        else:
-            self._tasks.facts.store_losses(endpoint, do.tasks, judged)
-
     def _acknowledge(self, endpoint_id: str) -> None:
-        state = self._states.get(endpoint_id)
-        if state is not None:
-            self.perform(endpoint_id, state.acknowledge())
-
-    def _fetch(self, endpoint: EndpointRecord, do: Fetch) -> None:
-        def leased(found: tuple[list[TaskItem], bool] | None) -> None:
-            state = self.state(endpoint.endpoint_id)
-            if found is None:
-                state.fetch_failed()
-                return
-            self.perform(endpoint.endpoint_id, state.fetched(do.session, *found, time.monotonic()))
-
-        self._tasks.facts.lease_queued(endpoint, do.session, do.tags, do.size_limit, leased)
-
-    def _store_events(self, endpoint: EndpointRecord, do: StoreEvents) -> None:
-        def stored(acks: list[tuple[str, str, int]]) -> None:
-            state = self.state(endpoint.endpoint_id)
-            self.perform(endpoint.endpoint_id, state.events_stored(do.peer, do.session, acks))
-
-        self._tasks.facts.store_events(endpoint, do.batches, stored)
-
-    def _reconcile(self, endpoint: EndpointRecord, do: Reconcile) -> None:
-        def compared(result: Reconciliation | None) -> None:
-            state = self.state(endpoint.endpoint_id)
-            if result is None:
-                state.reconcile_failed(do.session)
-                return
-            self.perform(
-                endpoint.endpoint_id, state.reconciled(do.session, result.kept, result.unknown, result.drop)
-            )
-
-        self._tasks.facts.reconcile(endpoint, do.session, do.spool, dict(do.inventory), compared)
+        if endpoint_id in self._states:
+            self.step(endpoint_id, lambda state: state.acknowledge())
 
     def _online(self, endpoint: EndpointRecord, do: Online) -> None:
         old = self._endpoints.condition(endpoint.endpoint_id)
@@ -336,12 +308,11 @@ class Forwarder:
         self._endpoints.set_condition(endpoint.endpoint_id, condition)
         self._tasks.facts.note_condition(endpoint.endpoint_id, condition)
 
-    def _offline(self, endpoint: EndpointRecord, do: Offline) -> None:
-        now = time.time()
-        reason = offline_reason(now) + (f" ({do.said})" if do.said else "")
-        condition = Condition(EndpointState.OFFLINE, now, reason)
-        self._endpoints.set_condition(endpoint.endpoint_id, condition)
-        self._tasks.facts.note_condition(endpoint.endpoint_id, condition)
+    def _offline_since(self, endpoint_id: str, since: float, said: str) -> None:
+        reason = offline_reason(since) + (f" ({said})" if said else "")
+        condition = Condition(EndpointState.OFFLINE, since, reason)
+        self._endpoints.set_condition(endpoint_id, condition)
+        self._tasks.facts.note_condition(endpoint_id, condition)
 
 
 class _Numbers:
@@ -354,23 +325,3 @@ class _Numbers:
         first = self._next
         self._next += n
         return first
-
-
-def _load_key(path: Path) -> bytes:
-    try:
-        secret = path.read_bytes().strip()
-    except FileNotFoundError:
-        _, secret = zmq.curve_keypair()
-        write_private(path, secret.decode() + "\n")
-        return secret
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
-    if path.stat().st_mode & 0o077:
-        raise ConfigError(
-            f"Others can read {path}; `chmod 600` it, or remove it and enrol every endpoint anew."
-        )
-    if len(secret) != 40:
-        raise ConfigError(
-            f"{path} is not a CURVE key; restore it, or remove it and enrol every endpoint anew."
-        )
-    return secret

@@ -104,9 +104,13 @@ class Online:
 
 @dataclass(frozen=True, slots=True)
 class Offline:
-    """The endpoint is gone. ``said``: what it said when it left, ``""`` if it fell silent."""
+    """The endpoint is gone.
+
+    ``said``: what it said when it left, ``""`` if it fell silent; ``silence_s``: when it was heard last.
+    """
 
     said: str
+    silence_s: float = 0.0
 
 
 Instruction: TypeAlias = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from funcx_lab.protocol.messages import TaskItem
 
@@ -21,10 +21,24 @@ class Leases:
     def __len__(self) -> int:
         return len(self._out)
 
+    def items(self) -> Iterator[tuple[str, int]]:
+        """Yield ``(task_id, tag)`` of each task in flight."""
+        return ((task_id, tag) for task_id, (tag, _) in self._out.items())
+
     def tag(self, task_id: str) -> int | None:
         """Return the tag that a task is out under."""
         entry = self._out.get(task_id)
         return None if entry is None else entry[0]
+
+    def fitting(self, sizes: Sequence[int], limit: int) -> int:
+        """Return how many tasks of these sizes may join before ``limit`` bytes are out; one always may."""
+        total, count = self.size, 0
+        for nbytes in sizes:
+            if total and total + nbytes > limit:
+                break
+            total += nbytes
+            count += 1
+        return count
 
     def sent(self, items: Iterable[TaskItem], now: float) -> None:
         """Take note of leases that leave now (monotonic seconds)."""

@@ -7,18 +7,18 @@ is edge-triggered, so every wake-up drains, and every send looks again.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
-import socket as tcp
+import time
 from collections.abc import Callable
-from typing import Any
 
 import zmq
 from zmq.utils import z85
 
 from funcx_lab.errors import ServiceStartError
 from funcx_lab.protocol.messages import FRAME_LIMIT
+from funcx_lab_hub_service.forwarder.connections import Connections
+from funcx_lab_hub_service.forwarder.doorkeeper import HANDSHAKE_S
+from funcx_lab_hub_service.listening import connection_limit
 
 log = logging.getLogger(__name__)
 
@@ -26,9 +26,11 @@ log = logging.getLogger(__name__)
 OnFrame = Callable[[bytes, str, memoryview], None]
 
 _ZAP = "inproc://zeromq.zap.01"
-_HANDSHAKE_MS = 5000
+_HANDSHAKE_MS = int(1000 * HANDSHAKE_S)
 _PING_MS, _SILENCE_MS = 5000, 15000
 _HIGH_WATER = 10_000
+#: Refused connections are logged once in so many seconds.
+_LOG_S = 10.0
 #: Frames read before the loop gets its turn.
 _BURST = 200
 # pyzmq's flags are enums, whose & is slow enough to show.
@@ -46,17 +48,28 @@ class AgentSocket:
         Whether an agent with this public key (Z85) may connect.
     on_frame : callable
         Takes every frame.
+    on_fatal : callable
+        Called when the socket cannot be read any more.
+    on_refused : callable
+        Called with the address of each connection that showed no good key.
     """
 
-    def __init__(self, secret_key: bytes, is_enrolled: Callable[[str], bool], on_frame: OnFrame) -> None:
+    def __init__(
+        self,
+        secret_key: bytes,
+        is_enrolled: Callable[[str], bool],
+        on_frame: OnFrame,
+        on_fatal: Callable[[BaseException], None],
+        on_refused: Callable[[str], None],
+    ) -> None:
         self._is_enrolled = is_enrolled
-        self._on_frame = on_frame
+        self._on_frame, self._on_fatal, self._on_refused = on_frame, on_fatal, on_refused
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._zap = self._context.socket(zmq.REP)
         self._router = self._context.socket(zmq.ROUTER)
         self._loop: asyncio.AbstractEventLoop | None = None
-        #: the last connection of each key, to cut it: peer, descriptor and remote address
-        self._connections: dict[str, tuple[bytes, int, Any]] = {}
+        self._connections = Connections(self._router, connection_limit())
+        self._refused, self._logged = 0, 0.0
         #: frames that were not exactly one message
         self.malformed = 0
         for option, value in (
@@ -85,6 +98,7 @@ class AgentSocket:
         self._loop = asyncio.get_running_loop()
         self._zap.bind(_ZAP)
         self._loop.add_reader(_number(self._zap, zmq.FD), self._on_zap)
+        self._connections.watch()
         bound = self._bind(host, port, last_port)
         self._loop.add_reader(_number(self._router, zmq.FD), self._on_readable)
         self._loop.call_soon(self._on_readable)
@@ -111,6 +125,7 @@ class AgentSocket:
 
     def close(self) -> None:
         """Stop listening and hang up."""
+        self._connections.close()
         for socket in (self._router, self._zap):
             if self._loop is not None:
                 self._loop.remove_reader(_number(socket, zmq.FD))
@@ -129,12 +144,8 @@ class AgentSocket:
         return True
 
     def cut(self, key: str) -> None:
-        """Close the TCP connection that last spoke with this key; it may dial again and is judged anew."""
-        _, descriptor, address = self._connections.pop(key, (b"", -1, None))
-        with contextlib.suppress(OSError), _duplicate(descriptor) as connection:
-            # The descriptor may belong to a later connection by now.
-            if connection.getpeername() == address:
-                connection.shutdown(tcp.SHUT_RDWR)
+        """Close the connections of this key; it may dial again and is judged anew."""
+        self._connections.cut_key(key)
 
     # --- reading ------------------------------------------------------------------------------------
 
@@ -143,11 +154,14 @@ class AgentSocket:
             self._loop.call_soon(self._on_readable)
 
     def _on_readable(self) -> None:
-        for _ in range(_BURST):
-            if self._router.closed or not _is_readable(self._router):
-                return
-            self._read()
-        self._look_again()
+        try:
+            for _ in range(_BURST):
+                if self._router.closed or not _is_readable(self._router):
+                    return
+                self._read()
+            self._look_again()
+        except Exception as error:
+            self._on_fatal(error)
 
     def _read(self) -> None:
         try:
@@ -160,20 +174,16 @@ class AgentSocket:
         peer, frame = frames[0].bytes, frames[1]
         key = frame.get("User-Id")
         assert isinstance(key, str)  # noqa: S101  # ZAP has set it for every connection
-        if self._connections.get(key, (b"",))[0] != peer:
-            self._remember(key, peer, frame.get(zmq.SRCFD))
-        try:
-            self._on_frame(peer, key, frame.buffer)
-        except Exception:
-            log.exception("A frame of an agent could not be handled")
-
-    def _remember(self, key: str, peer: bytes, descriptor: Any) -> None:
-        with contextlib.suppress(OSError), _duplicate(descriptor) as connection:
-            self._connections[key] = (peer, descriptor, connection.getpeername())
+        if peer not in self._connections.peers:
+            self._connections.spoke(peer, key, int(frame.get(zmq.SRCFD)))
+        self._on_frame(peer, key, frame.buffer)
 
     def _on_zap(self) -> None:
-        while not self._zap.closed and _is_readable(self._zap):
-            self._zap.send_multipart(self._judge(self._zap.recv_multipart()))
+        try:
+            while not self._zap.closed and _is_readable(self._zap):
+                self._zap.send_multipart(self._judge(self._zap.recv_multipart()))
+        except Exception as error:
+            self._on_fatal(error)
 
     def _judge(self, request: list[bytes]) -> tuple[bytes, ...]:
         """Return ZAP's answer: the public key becomes the User-Id of each message."""
@@ -181,8 +191,16 @@ class AgentSocket:
         key = z85.encode(credentials[0]).decode() if mechanism == b"CURVE" and credentials else ""
         if key and self._is_enrolled(key):
             return version, request_id, b"200", b"OK", key.encode(), b""
-        log.warning("A connection from %s with an unknown key was refused", address.decode(errors="replace"))
+        self._note_refused(address.decode(errors="replace"))
         return version, request_id, b"400", b"unknown key", b"", b""
+
+    def _note_refused(self, address: str) -> None:
+        self._refused += 1
+        self._on_refused(address)
+        now = time.monotonic()
+        if now - self._logged >= _LOG_S:
+            log.warning("Connections with an unknown key: %d, the last from %s", self._refused, address)
+            self._refused, self._logged = 0, now
 
 
 def _number(socket: zmq.Socket[bytes], option: int) -> int:
@@ -191,7 +209,3 @@ def _number(socket: zmq.Socket[bytes], option: int) -> int:
 
 def _is_readable(socket: zmq.Socket[bytes]) -> bool:
     return bool(_number(socket, _EVENTS) & _POLLIN)
-
-
-def _duplicate(descriptor: int) -> tcp.socket:
-    return tcp.socket(fileno=os.dup(descriptor))

@@ -62,6 +62,14 @@ def select(connection: sqlite3.Connection) -> list[TokenRecord]:
     return [TokenRecord(*row) for row in rows]
 
 
+def endpoints_with_token(connection: sqlite3.Connection) -> set[str]:
+    """Return the endpoints whose agent has a working token."""
+    rows = connection.execute(
+        "SELECT DISTINCT endpoint_id FROM tokens WHERE kind = 'endpoint' AND revoked IS NULL"
+    )
+    return {endpoint_id for (endpoint_id,) in rows}
+
+
 def revoke(connection: sqlite3.Connection, token_id: int, now: float) -> bool:
     """Stop one token; whether it worked until now."""
     cursor = connection.execute(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import msgspec
 import pytest
 
 from funcx_lab.protocol import PROTOCOL_VERSION
@@ -30,9 +31,10 @@ from funcx_lab.protocol.messages import (
     TaskItem,
     UnknownTasks,
     Welcome,
+    digest_of,
 )
+from funcx_lab_hub_service.forwarder.acknowledgements import ACKS_AT_ONCE
 from funcx_lab_hub_service.forwarder.dispatch_state import (
-    ACKS_AT_ONCE,
     BYTES_IN_FLIGHT,
     FIRST_CREDIT,
     RETRANSMIT_S,
@@ -149,10 +151,36 @@ def test_outcomes_count_in_whatever_session_they_were_made() -> None:
     assert StoreLosses(OTHER, 7, lost) in state.receive(OTHER, Lost(7, lost), 1.0)
 
 
+def test_a_refused_agent_brings_what_it_finished() -> None:
+    state, tags = leased("a", "b")
+    results, lost = [result("a", 1)], [("b", 1, "run", "died")]
+    assert state.receive(OTHER, Results(0, results), 1.0) == [StoreResults(OTHER, 0, results)]
+    assert state.receive(OTHER, Lost(0, lost), 1.0) == [StoreLosses(OTHER, 0, lost)]
+    assert (state.leases.tag("a"), state.leases.tag("b")) == (tags["a"], tags["b"])
+    assert state.judged(OTHER, 0, [("a", "run")], [("c", 3)], []) == [
+        Send(OTHER, ResultAck(0, [("a", "run")])),
+        Send(OTHER, UnknownTasks(0, [("c", 3)])),
+    ]
+
+
+def test_what_another_agent_finished_is_stopped_here_once_it_counts() -> None:
+    state, tags = leased("a", "b")
+    state.receive(OTHER, Results(0, [result("a", 1)]), 1.0)
+    out = state.judged(OTHER, 0, [("a", "run"), ("b", "run")], [], [], ["a"])
+    assert Send(PEER, Cancel(100, [("a", tags["a"])])) in out
+    assert (state.leases.tag("a"), state.leases.tag("b")) == (None, tags["b"])
+
+
+def test_who_is_taken_over_is_told_at_once() -> None:
+    out = ready().receive(OTHER, hello("n2", "two", takeover=True), 1.0)
+    assert out[0] == Send(PEER, Stale(100))
+    assert Send(OTHER, Welcome(300, "n2")) in out
+
+
 def test_silence_makes_it_offline_and_its_next_frame_stale() -> None:
     state = ready()
     assert state.tick(SILENCE_S - 0.1) == []
-    assert state.tick(SILENCE_S) == [Offline("")]
+    assert state.tick(SILENCE_S) == [Offline("", SILENCE_S)]
     assert state.receive(PEER, Heartbeat(100, {}), SILENCE_S + 1) == [Send(PEER, Stale(100))]
 
 
@@ -164,6 +192,65 @@ def test_a_heartbeat_keeps_it_online_and_is_reported() -> None:
 
 def test_goodbye_is_offline_at_once() -> None:
     assert ready().receive(PEER, Bye(100, "stopped by its user"), 1.0) == [Offline("stopped by its user")]
+
+
+# --- digests ----------------------------------------------------------------------------------------
+
+
+def beat(state: DispatchState, *held: tuple[str, int], mark: int = 10**6) -> list[Any]:
+    return state.receive(PEER, Heartbeat(100, {}, digest_of(mark, held)), 1.0)
+
+
+def test_equal_books_go_on() -> None:
+    state, tags = leased("a", "b")
+    for _ in range(3):
+        assert beat(state, *tags.items()) == [Online({})]
+
+
+@pytest.mark.parametrize("held", [["a"], ["a", "b", "x"], []])
+def test_the_same_difference_twice_ends_the_session(held: list[str]) -> None:
+    state, tags = leased("a", "b")
+    books = [(task_id, tags.get(task_id, 7)) for task_id in held]
+    assert beat(state, *books) == [Online({})]
+    _, stale, offline = beat(state, *books)
+    assert stale == Send(PEER, Stale(100))
+    assert isinstance(offline, Offline)
+    assert state.session is None
+
+
+def test_a_lease_under_another_tag_is_a_difference() -> None:
+    state, tags = leased("a")
+    beat(state, ("a", tags["a"] - 1))
+    assert Send(PEER, Stale(100)) in beat(state, ("a", tags["a"] - 1))
+
+
+def test_what_is_on_its_way_is_no_difference() -> None:
+    state, tags = leased("a", "b", "c")
+    # Each time another cancel is on its way to the agent.
+    for task_id in "abc":
+        held = list(tags.items())
+        state.stop([(task_id, None)])
+        del tags[task_id]
+        assert Send(PEER, Stale(100)) not in beat(state, *held)
+    # Leases above the mark have not reached the agent.
+    state, tags = leased("a", "b")
+    for _ in range(3):
+        assert beat(state, ("a", tags["a"]), mark=tags["a"]) == [Online({})]
+
+
+def test_a_difference_that_went_is_forgotten() -> None:
+    state, tags = leased("a", "b")
+    for _ in range(3):
+        assert beat(state, ("a", tags["a"])) == [Online({})]
+        assert beat(state, *tags.items()) == [Online({})]
+
+
+@pytest.mark.parametrize("value", ["", "no number", "\u0663", "f" * 10_000])
+def test_a_digest_that_is_no_number_differs(value: str) -> None:
+    state, tags = leased("a")
+    message = Heartbeat(100, {}, msgspec.structs.replace(digest_of(10**6, tags.items()), value=value))
+    state.receive(PEER, message, 1.0)
+    assert Send(PEER, Stale(100)) in state.receive(PEER, message, 1.0)
 
 
 # --- reconcile --------------------------------------------------------------------------------------
@@ -339,7 +426,9 @@ def test_acknowledgements_end_with_their_session() -> None:
 def test_results_that_could_not_be_stored_are_asked_for_again() -> None:
     state = ready()
     state.judging_failed(100)
-    assert state.tick(1.0) == [Send(PEER, Stale(100)), Offline("")]
+    stale, offline = state.tick(1.0)
+    assert stale == Send(PEER, Stale(100))
+    assert isinstance(offline, Offline)
 
 
 def test_requeued_tasks_are_fetched() -> None:

@@ -12,6 +12,7 @@ from funcx_lab.errors import ServiceUnavailable
 from funcx_lab.protocol.messages import Event, EventBatch, ResultItem, TaskItem
 from funcx_lab.protocol.states import EndpointState, TaskState
 from funcx_lab.protocol.stream import OutcomeItem
+from funcx_lab_hub_service.admission import Admission
 from funcx_lab_hub_service.store import events as event_store
 from funcx_lab_hub_service.store import tasks as store
 from funcx_lab_hub_service.store.outcomes import Ended, OutcomeWriter, Reconciliation, Verdict
@@ -39,15 +40,28 @@ class Facts:
         Is told what has been committed.
     condition : callable
         Returns the condition of an endpoint.
+    clock : callable
+        Unix seconds.
+    admission : Admission, optional
+        Is told what has ended.
     """
 
     def __init__(
-        self, database: Database, writer: OutcomeWriter, feed: Feed, condition: Callable[[str], Condition]
+        self,
+        database: Database,
+        writer: OutcomeWriter,
+        feed: Feed,
+        condition: Callable[[str], Condition],
+        *,
+        clock: Callable[[], float] = time.time,
+        admission: Admission | None = None,
     ) -> None:
         self._database = database
         self._writer = writer
         self._feed = feed
         self._condition = condition
+        self._clock = clock
+        self._admission = admission or Admission()
         feed.when_followed(lambda task_id: self._note_waits([task_id]))
         #: the condition of each endpoint that was logged last
         self._noted: dict[str, tuple[object, ...]] = {}
@@ -60,7 +74,7 @@ class Facts:
     ) -> None:
         """Judge results at their turn; ``done`` gets the verdict after the commit, None if that failed."""
         self._judge(
-            lambda connection: self._writer.store_results(connection, endpoint, results, time.time()), done
+            lambda connection: self._writer.store_results(connection, endpoint, results, self._clock()), done
         )
 
     def store_losses(
@@ -71,7 +85,7 @@ class Facts:
     ) -> None:
         """Count runs that died with their worker; ``done`` as for `store_results`."""
         self._judge(
-            lambda connection: self._writer.store_losses(connection, endpoint, losses, time.time()), done
+            lambda connection: self._writer.store_losses(connection, endpoint, losses, self._clock()), done
         )
 
     def _judge(
@@ -101,7 +115,7 @@ class Facts:
 
         self._database.submit(
             lambda connection: self._writer.reconcile(
-                connection, endpoint, session, spool, inventory, time.time()
+                connection, endpoint, session, spool, inventory, self._clock()
             ),
             committed,
         )
@@ -113,9 +127,10 @@ class Facts:
             if ended and error is None:
                 self.publish(ended)
 
-        self._database.submit(
-            lambda connection: self._writer.end_abandoned(connection, time.time()), committed
-        )
+        with contextlib.suppress(ServiceUnavailable):  # stopping or damaged: the next start does it
+            self._database.submit(
+                lambda connection: self._writer.end_abandoned(connection, self._clock()), committed
+            )
 
     def lease_queued(
         self,
@@ -166,7 +181,7 @@ class Facts:
             return visible_state(state, self._condition(endpoint_id))
 
         if task_ids:
-            self._log(lambda connection: event_store.store_waits(connection, task_ids, show, time.time()))
+            self._log(lambda connection: event_store.store_waits(connection, task_ids, show, self._clock()))
 
     def _log(self, operation: Callable[[sqlite3.Connection], News]) -> None:
         with contextlib.suppress(ServiceUnavailable):  # stopping: these entries are for people only
@@ -181,6 +196,7 @@ class Facts:
         groups: dict[tuple[str, str], list[OutcomeItem]] = {}
         for end in ended:
             groups.setdefault((end.owner, end.group_id), []).append(end.item)
+            self._admission.forget(end.owner, (end.size,))
             if self._feed.is_followed(end.item.task_id):
                 self._feed.publish_events(end.item.task_id, [*end.events, _last_event(end)], True)
         for (owner, group_id), items in groups.items():

@@ -38,6 +38,23 @@ _FULL = "is full"
 BOOT_SHIFT = 40
 
 
+class NewWork:
+    """An operation that takes something new in: a full disk refuses it, so that what ends tasks still fits.
+
+    Parameters
+    ----------
+    operation : callable
+        Gets the connection; runs in the writer thread.
+    """
+
+    def __init__(self, operation: Callable[[sqlite3.Connection], Any]) -> None:
+        self._operation = operation
+
+    def __call__(self, connection: sqlite3.Connection) -> Any:
+        """Do it."""
+        return self._operation(connection)
+
+
 def stop_the_process(error: BaseException) -> None:
     """End at once with status 74 (EX_IOERR): acknowledging anything more could lose it."""
     log.critical("The database cannot be written safely any more, stopping: %s", error)

@@ -7,7 +7,7 @@ import sqlite3
 from typing import Any
 
 from funcx_lab_hub_service.store.records import EndpointRecord
-from funcx_lab_hub_service.store.tasks import user_key
+from funcx_lab_hub_service.store.users import user_key
 
 _COLUMNS = "e.id, e.endpoint_id, u.name, e.name, e.metadata, e.created, e.seen, e.public_key"
 

@@ -14,11 +14,9 @@ import msgspec
 
 from funcx_lab.protocol.messages import Event, EventBatch
 from funcx_lab.protocol.states import TaskState
-from funcx_lab_hub_service.store.records import CODES, STATES, TaskRecord
-from funcx_lab_hub_service.store.tasks import count
+from funcx_lab_hub_service.store import moves
+from funcx_lab_hub_service.store.records import STATES, TaskRecord
 
-_RUNNING = CODES[TaskState.RUNNING]
-_FINAL = CODES[TaskState.SUCCESS]
 #: Place of the first stored event.
 _FIRST = 2
 
@@ -83,7 +81,7 @@ def store_batches(
         if row is None:
             continue
         key, state, stored = row
-        if state >= _FINAL:
+        if state >= moves.FINAL:
             acks.append((batch.task_id, batch.execution, batch.first + len(batch.events)))
             continue
         new = append(connection, key, stored, batch)
@@ -103,20 +101,14 @@ def store_started(
     published = []
     for task_id, tag, execution, time, worker in tasks:
         row = connection.execute(
-            "SELECT id, state, events, owner, execution FROM tasks"
-            " WHERE task_id = ? AND endpoint = ? AND tag = ?",
+            "SELECT id, state, events, execution FROM tasks WHERE task_id = ? AND endpoint = ? AND tag = ?",
             (task_id, endpoint, tag),
         ).fetchone()
-        if row is None or row[1] >= _FINAL or row[4] == execution:
+        if row is None or row[1] >= moves.FINAL or row[3] == execution:
             continue
-        key, state, stored, owner, _ = row
+        key, _, stored, _ = row
         event = _append_state(connection, key, stored, execution, TaskState.RUNNING, "", time)
-        connection.execute(
-            "UPDATE tasks SET state = ?, started = ?, execution = ?, worker = ?, events = ? WHERE id = ?",
-            (_RUNNING, time, execution, _encode(worker), stored + 1, key),
-        )
-        if state != _RUNNING:
-            count(connection, {(owner, state): -1, (owner, _RUNNING): 1})
+        moves.start(connection, key, tag, started=time, execution=execution, worker=_encode(worker))
         published.append((task_id, [event]))
     return published
 

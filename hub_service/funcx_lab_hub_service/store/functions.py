@@ -7,7 +7,7 @@ import sqlite3
 from typing import Any
 
 from funcx_lab_hub_service.store.records import FunctionRecord
-from funcx_lab_hub_service.store.tasks import user_key
+from funcx_lab_hub_service.store.users import user_key
 
 _COLUMNS = "f.id, f.function_id, u.name, f.name, f.format, f.sha256, f.meta, f.created"
 _FROM = "FROM functions f JOIN users u ON u.id = f.owner"

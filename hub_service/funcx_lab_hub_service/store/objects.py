@@ -51,3 +51,37 @@ def endpoint_size(connection: sqlite3.Connection, sha256: str, endpoint_id: str)
         if row is not None:
             return int(row[0])
     return None
+
+
+def is_owned(connection: sqlite3.Connection, sha256: str, user: str) -> bool:
+    """Whether ``user`` owns the object still."""
+    return owned_size(connection, sha256, user) is not None
+
+
+def unwanted(
+    connection: sqlite3.Connection, after: int, before: float, limit: int
+) -> tuple[list[str], int | None]:
+    """Return objects that no task refers to, of those which came in before ``before`` (Unix seconds).
+
+    Looks at ``limit`` entries behind number ``after`` and returns the number to go on from, None at the end.
+    """
+    rows = connection.execute(
+        "SELECT o.id, o.sha256, EXISTS (SELECT 1 FROM bodies b WHERE b.object = o.sha256)"
+        " OR EXISTS (SELECT 1 FROM results r WHERE r.object = o.sha256)"
+        " FROM objects o WHERE o.id > ? AND o.created < ? ORDER BY o.id LIMIT ?",
+        (after, before, limit),
+    ).fetchall()
+    return [sha256 for _, sha256, used in rows if not used], rows[-1][0] if len(rows) == limit else None
+
+
+def delete_unwanted(connection: sqlite3.Connection, sha256s: list[str]) -> list[str]:
+    """Forget those of the objects that still no task refers to; return them."""
+    gone = []
+    for sha256 in dict.fromkeys(sha256s):
+        if connection.execute(
+            "DELETE FROM objects WHERE sha256 = ?1 AND NOT EXISTS (SELECT 1 FROM bodies WHERE object = ?1)"
+            " AND NOT EXISTS (SELECT 1 FROM results WHERE object = ?1)",
+            (sha256,),
+        ).rowcount:
+            gone.append(sha256)
+    return gone

@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
-from funcx_lab.protocol.messages import ErrorInfo, Event, Outcome, ResultItem
+from funcx_lab.protocol.messages import Event, Outcome, ResultItem
 from funcx_lab.protocol.states import TaskState
 from funcx_lab.protocol.stream import OutcomeItem
 from funcx_lab_hub_service.store import events as event_log
-from funcx_lab_hub_service.store.records import CODES, EndpointRecord
-from funcx_lab_hub_service.store.tasks import FINAL, LEASED, QUEUED, chunks, count, encode, options_of
+from funcx_lab_hub_service.store import moves
+from funcx_lab_hub_service.store.endings import (
+    LOSS_LIMIT,
+    abandoned,
+    cancelled_by_user,
+    checked,
+    expired,
+    lost_unknown,
+    poisoned,
+    state_of,
+)
+from funcx_lab_hub_service.store.moves import FINAL, QUEUED, Out
+from funcx_lab_hub_service.store.records import CODES, STATES, EndpointRecord
+from funcx_lab_hub_service.store.retention import overdue
+from funcx_lab_hub_service.store.tasks import encode, options_of
+from funcx_lab_hub_service.store.tombstones import buried, chunks
+from funcx_lab_hub_service.store.users import count_late
 
-#: So many runs may die with their worker before the task is given up.
-LOSS_LIMIT = 3
+#: Ends that no result of an endpoint made.
+_WITHOUT_RESULT = (TaskState.CANCELLED, TaskState.EXPIRED)
 
 _SELECT = """SELECT t.id, t.task_id, t.state, t.owner, u.name, g.group_id, t.endpoint, e.endpoint_id, eu.name,
-    t.received, t.started, t.events, t.tag, t.losses, t.execution
+    t.received, t.started, t.events, t.tag, t.losses, t.session, t.size, t.execution
     FROM tasks t JOIN task_groups g ON g.id = t.grp JOIN users u ON u.id = t.owner
     JOIN endpoints e ON e.id = t.endpoint JOIN users eu ON eu.id = e.owner"""
 
@@ -38,6 +50,8 @@ class Ended:
     stored: int
     #: the lease it was out under
     tag: int | None
+    #: bytes of its arguments
+    size: int
 
 
 @dataclass(slots=True)
@@ -69,13 +83,17 @@ class _Task:
 
     __slots__ = (
         *("key", "task_id", "state", "owner_key", "owner", "group_id", "endpoint", "endpoint_id"),
-        *("endpoint_owner", "received", "started", "events", "tag", "losses", "execution"),
+        *("endpoint_owner", "received", "started", "events", "tag", "losses", "session", "size", "execution"),
     )
 
     def __init__(self, row: Sequence[Any]) -> None:
         (self.key, self.task_id, self.state, self.owner_key, self.owner, self.group_id) = row[:6]
         (self.endpoint, self.endpoint_id, self.endpoint_owner, self.received, self.started) = row[6:11]
-        (self.events, self.tag, self.losses, self.execution) = row[11:]
+        (self.events, self.tag, self.losses, self.session, self.size, self.execution) = row[11:]
+
+    @property
+    def out(self) -> Out:
+        return Out(self.key, self.state, self.tag, self.session)
 
 
 def _find(connection: sqlite3.Connection, task_id: str) -> _Task | None:
@@ -106,15 +124,19 @@ class OutcomeWriter:
         verdict, group = Verdict(), _Group(connection)
         for result in results:
             task = _find(connection, result.task_id)
-            if task is None:
+            if task is None and not _is_late_for_ever(connection, result.task_id):
                 verdict.unknown.append((result.task_id, result.tag))
                 continue
             verdict.acked.append((result.task_id, result.execution))
-            if task.state < FINAL and task.endpoint == endpoint.key and task.key not in group:
+            if task is None or task.endpoint != endpoint.key:
+                continue
+            if task.state < FINAL and task.key not in group:
                 new = event_log.append(connection, task.key, task.events, result.events)
                 task.events += len(new)
-                task.execution = result.execution if task.events else None
-                verdict.ended.append(self._end(group, task, _checked(result.outcome), now, new))
+                task.execution = result.execution
+                verdict.ended.append(self._end(group, task, checked(result.outcome), now, new))
+            elif _is_other(task, group, result):
+                count_late(connection, task.owner_key)
         group.flush()
         return verdict
 
@@ -136,9 +158,9 @@ class OutcomeWriter:
                 continue
             task.losses += 1
             if task.losses >= LOSS_LIMIT:
-                verdict.ended.append(self._end(group, task, _poisoned(evidence), now, []))
+                verdict.ended.append(self._end(group, task, poisoned(evidence), now, []))
             elif task.tag == tag and task.state != QUEUED:
-                _requeue(connection, [task.key], Counter({(task.owner_key, task.state): 1}))
+                moves.requeue(connection, [task.out])
                 verdict.requeued.append(task_id)
         group.flush()
         return verdict
@@ -148,13 +170,12 @@ class OutcomeWriter:
     ) -> tuple[list[str], list[Ended]]:
         """Cancel the owner's tasks; return those that are cancelled now, and those that this call ended."""
         cancelled, ended, group = [], [], _Group(connection)
-        outcome = Outcome(False, error=ErrorInfo("TASK_CANCELLED", "The task was cancelled."), ended=now)
         for task_id in dict.fromkeys(task_ids):
             task = _find(connection, task_id)
             if task is None or task.owner != owner:
                 continue
             if task.state < FINAL:
-                ended.append(self._end(group, task, outcome, now, []))
+                ended.append(self._end(group, task, cancelled_by_user(now), now, []))
                 cancelled.append(task_id)
             elif task.state == CODES[TaskState.CANCELLED]:
                 cancelled.append(task_id)
@@ -170,7 +191,16 @@ class OutcomeWriter:
             " AND t.state IN (0, 1, 2, 3, 4) AND t.outcome_seq IS NULL"
         ).fetchall()
         for *row, name in rows:
-            ended.append(self._end(group, _Task(row), _abandoned(name), now, []))
+            ended.append(self._end(group, _Task(row), abandoned(name), now, []))
+        group.flush()
+        return ended
+
+    def expire(self, connection: sqlite3.Connection, now: float, ttl_s: float, limit: int) -> list[Ended]:
+        """End up to ``limit`` tasks whose time to live is over (``ttl_s``: of those that have none)."""
+        ended, group = [], _Group(connection)
+        for key, after_s in list(overdue(connection, now, ttl_s, limit)):
+            task = _Task(connection.execute(f"{_SELECT} WHERE t.id = ?", (key,)).fetchone())
+            ended.append(self._end(group, task, expired(after_s, now), now, []))
         group.flush()
         return ended
 
@@ -184,26 +214,24 @@ class OutcomeWriter:
         now: float,
     ) -> Reconciliation:
         """Compare what the endpoint holds with its leases from earlier sessions."""
-        result, group, back, moved = Reconciliation(), _Group(connection), [], Counter[tuple[int, int]]()
+        result, group, kept, back = Reconciliation(), _Group(connection), [], []
         rows = connection.execute(
             f"{_SELECT.replace('t.execution', 't.execution, t.options, s.spool', 1)}"
             " LEFT JOIN sessions s ON s.id = t.session"
             " WHERE t.endpoint = ? AND t.state IN (0, 2, 3, 4) AND t.outcome_seq IS NULL AND t.session < ?",
             (endpoint.key, session),
         ).fetchall()
-        kept_keys = []
         for *row, blob, leased_spool in rows:
             task, options = _Task(row), options_of(blob)
             if inventory.get(task.task_id) == task.tag:
                 result.kept.append((task.task_id, task.tag))
-                kept_keys.append((session, task.key))
+                kept.append(task.out)
             elif options is not None and options.at_most_once and leased_spool != spool:
-                result.ended.append(self._end(group, task, _lost_unknown(), now, []))
+                result.ended.append(self._end(group, task, lost_unknown(), now, []))
             else:
-                back.append(task.key)
-                moved[task.owner_key, task.state] += 1
-        connection.executemany("UPDATE tasks SET session = ? WHERE id = ?", kept_keys)
-        _requeue(connection, back, moved)
+                back.append(task.out)
+        moves.keep(connection, session, kept)
+        moves.requeue(connection, back)
         group.flush()
         result.unknown, result.drop = _compare(connection, endpoint, inventory)
         return result
@@ -211,16 +239,16 @@ class OutcomeWriter:
     def _end(
         self, group: _Group, task: _Task, outcome: Outcome, now: float, events: list[tuple[int, Event]]
     ) -> Ended:
-        state = _state_of(outcome)
+        state = state_of(outcome)
         cursor = self._next_cursor()
         started, ended = outcome.started or task.started, outcome.ended or now
-        group.add(task, CODES[state], (started, ended, cursor), outcome)
+        group.add(task, CODES[state], (started, ended, now, cursor), outcome)
         item = OutcomeItem(
             *(cursor, task.task_id, str(state), outcome.payload, outcome.object, outcome.error),
             *(task.endpoint_id, task.owner == task.endpoint_owner),
             (task.received, started or 0.0, ended),
         )
-        return Ended(task.owner, task.group_id, item, events, task.events, task.tag)
+        return Ended(task.owner, task.group_id, item, events, task.events, task.tag, task.size)
 
 
 class _Group:
@@ -228,44 +256,44 @@ class _Group:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._updates: dict[int, tuple[Any, ...]] = {}
+        self._updates: list[tuple[Any, ...]] = []
         self._results: list[tuple[Any, ...]] = []
-        self._moved = Counter[tuple[int, int]]()
+        #: the execution that ended each task
+        self.executions: dict[int, str | None] = {}
 
     def __contains__(self, key: int) -> bool:
-        return key in self._updates
+        return key in self.executions
 
     def add(self, task: _Task, state: int, times: tuple[Any, ...], outcome: Outcome) -> None:
         error = None if outcome.error is None else encode(outcome.error)
         worker = encode(outcome.worker) if outcome.worker else None
         facts = (task.events, task.execution, task.losses, error, worker)
-        self._updates[task.key] = (state, *times, *facts, task.key)
+        self._updates.append((state, *times, *facts, task.key))
+        self.executions[task.key] = task.execution
         if outcome.object is not None:
             self._results.append((task.key, outcome.payload, outcome.object.sha256, outcome.object.size))
         elif outcome.payload:
             self._results.append((task.key, outcome.payload, None, None))
-        self._moved[task.owner_key, task.state] -= 1
-        self._moved[task.owner_key, state] += 1
 
     def flush(self) -> None:
-        if not self._updates:
-            return
-        self._connection.executemany(
-            "UPDATE tasks SET state = ?, started = ?, ended = ?, outcome_seq = ?, events = ?, execution = ?,"
-            " losses = ?, error = ?, worker = coalesce(?, worker) WHERE id = ?",
-            self._updates.values(),
-        )
-        self._connection.executemany("INSERT INTO results VALUES (?, ?, ?, ?)", self._results)
-        count(self._connection, self._moved)
+        if self._updates:
+            moves.end(self._connection, self._updates)
+            self._connection.executemany("INSERT INTO results VALUES (?, ?, ?, ?)", self._results)
 
 
-def _requeue(connection: sqlite3.Connection, keys: list[int], moved: Counter[tuple[int, int]]) -> None:
-    connection.executemany(
-        "UPDATE tasks SET state = ?, tag = NULL, session = NULL, started = NULL WHERE id = ?",
-        ((QUEUED, key) for key in keys),
-    )
-    for (owner, state), n in moved.items():
-        count(connection, {(owner, state): -n, (owner, QUEUED): n})
+def _is_late_for_ever(connection: sqlite3.Connection, task_id: str) -> bool:
+    """Whether the outcome is one of a purged task; it is counted then."""
+    owner = buried(connection, [task_id]).get(task_id)
+    if owner is not None:
+        count_late(connection, owner)
+    return owner is not None
+
+
+def _is_other(task: _Task, group: _Group, result: ResultItem) -> bool:
+    """Whether a void result is another than the one that ended its task."""
+    if task.key in group:
+        return group.executions[task.key] != result.execution
+    return task.execution != result.execution or STATES[task.state] in _WITHOUT_RESULT
 
 
 def _is_new_loss(
@@ -283,58 +311,13 @@ def _compare(
     connection: sqlite3.Connection, endpoint: EndpointRecord, inventory: Mapping[str, int]
 ) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
     """Return which held leases belong to no task, and which to one that has ended or is elsewhere."""
-    live: dict[str, bool] = {}
-    for chunk in chunks(list(inventory)):
-        marks = ",".join("?" * len(chunk))
-        live.update(
-            (task_id, state < FINAL and key == endpoint.key)
-            for task_id, state, key in connection.execute(
-                f"SELECT task_id, state, endpoint FROM tasks WHERE task_id IN ({marks})",  # noqa: S608  # marks only
-                chunk,
-            )
+    ids = list(inventory)
+    live = dict.fromkeys(buried(connection, ids), False)
+    for marks, piece in chunks(ids):
+        rows = connection.execute(
+            f"SELECT task_id, state, endpoint FROM tasks WHERE task_id IN ({marks})",  # noqa: S608  # marks only
+            piece,
         )
+        live.update((task_id, state < FINAL and key == endpoint.key) for task_id, state, key in rows)
     unknown = [(task_id, tag) for task_id, tag in inventory.items() if task_id not in live]
     return unknown, [(task_id, tag) for task_id, tag in inventory.items() if live.get(task_id) is False]
-
-
-def _state_of(outcome: Outcome) -> TaskState:
-    if outcome.ok:
-        return TaskState.SUCCESS
-    cancelled = outcome.error is not None and outcome.error.code == "TASK_CANCELLED"
-    return TaskState.CANCELLED if cancelled else TaskState.FAILED
-
-
-def _checked(outcome: Outcome) -> Outcome:
-    """Return the outcome, a failed one with an error, one with an impossible object as failed."""
-    reference = outcome.object
-    if reference is not None and not (len(reference.sha256) == 64 and 0 <= reference.size < 1 << 63):
-        error = ErrorInfo("MALFORMED_MESSAGE", "The endpoint named an object that cannot be one.")
-        return Outcome(False, error=error, worker=outcome.worker)
-    if outcome.ok or outcome.error is not None:
-        return outcome
-    error = ErrorInfo("TASK_ERROR", "The endpoint reported a failure without saying why.")
-    return msgspec.structs.replace(outcome, error=error)
-
-
-def _poisoned(evidence: str) -> Outcome:
-    message = (
-        f"The task was running each time that {LOSS_LIMIT} workers died, so it is not tried again. {evidence}"
-    )
-    return Outcome(False, error=ErrorInfo("TASK_POISONED", message.strip()))
-
-
-def _abandoned(endpoint: str) -> Outcome:
-    message = f"Endpoint {endpoint!r} was deleted before the task ended; submit it to another endpoint."
-    return Outcome(False, error=ErrorInfo("ENDPOINT_NOT_FOUND", message))
-
-
-def _lost_unknown() -> Outcome:
-    message = (
-        "The task was handed to its endpoint once, and the endpoint cannot say how it ended; "
-        "at_most_once forbids another run."
-    )
-    return Outcome(False, error=ErrorInfo("LOST_UNKNOWN", message))
-
-
-#: LEASED is what a kept lease is shown as when it has not started.
-__all__ = ["LEASED", "LOSS_LIMIT", "Ended", "OutcomeWriter", "Reconciliation", "Verdict"]

@@ -3,6 +3,8 @@
 Integer primary keys everywhere; the ids that travel are UNIQUE TEXT. A task that runs and ends costs
 two inserts (task, body), one update and, if it returned bytes, one more insert. Its first and last
 ``state`` events are derived from the task's columns.
+
+A migration that a release has shipped is never changed; the next one follows it.
 """
 
 from __future__ import annotations
@@ -89,6 +91,52 @@ def m001_first_tables(database: sqlite_utils.Database) -> None:
             database.execute(statement)
 
 
+#: ``size`` are the bytes of the arguments, ``deadline`` is set for a time to live of the task's own,
+#: ``closed`` is when the end was stored by this service's clock (``ended`` is by the endpoint's).
+_RETENTION = """
+ALTER TABLE tasks ADD COLUMN size INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tasks ADD COLUMN deadline REAL;
+ALTER TABLE tasks ADD COLUMN closed REAL;
+ALTER TABLE users ADD COLUMN late INTEGER NOT NULL DEFAULT 0;
+UPDATE tasks SET closed = CAST(strftime('%s', 'now') AS REAL) WHERE outcome_seq IS NOT NULL;
+UPDATE tasks SET size = (SELECT length(payload) FROM bodies WHERE task = tasks.id) WHERE outcome_seq IS NULL;
+CREATE TABLE tombstones (id INTEGER PRIMARY KEY, task_id TEXT NOT NULL UNIQUE,
+    owner INTEGER NOT NULL REFERENCES users, purged REAL NOT NULL);
+CREATE INDEX deadlines ON tasks (deadline) WHERE deadline IS NOT NULL AND outcome_seq IS NULL;
+CREATE INDEX losses_of_task ON losses (task);
+CREATE INDEX tasks_by_state ON tasks (owner, state);
+DROP INDEX tasks_of_owner;
+DROP TABLE tally
+"""
+
+
+@_migrations()
+def m002_retention(database: sqlite_utils.Database) -> None:
+    """Make room for what expires, is purged or comes too late; tasks are counted by an index."""
+    for statement in _RETENTION.split(";\n"):
+        database.execute(statement)
+
+
+def pending(connection: sqlite3.Connection) -> list[str]:
+    """Return the migrations that a database in use needs; none for a new one.
+
+    Raises
+    ------
+    ConfigError
+        If a newer release wrote the database.
+    """
+    database = sqlite_utils.Database(connection)
+    known = [migration.name for migration in _migrations._migrations]
+    applied = [migration.name for migration in _migrations.applied(database)]
+    newer = [name for name in applied if name not in known]
+    if newer:
+        raise ConfigError(
+            f"The database was written by a newer funcx-lab ({newer[-1]}); "
+            "upgrade this one, or restore a backup."
+        )
+    return [name for name in known if applied and name not in applied]
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring the tables to this release's shape, one transaction a migration.
 
@@ -97,12 +145,5 @@ def migrate(connection: sqlite3.Connection) -> None:
     ConfigError
         If a newer release wrote the database.
     """
-    database = sqlite_utils.Database(connection)
-    known = {migration.name for migration in _migrations._migrations}
-    newer = [migration.name for migration in _migrations.applied(database) if migration.name not in known]
-    if newer:
-        raise ConfigError(
-            f"The database was written by a newer funcx-lab ({newer[-1]}); "
-            "upgrade this one, or restore a backup."
-        )
-    _migrations.apply(database)
+    pending(connection)
+    _migrations.apply(sqlite_utils.Database(connection))

@@ -130,8 +130,9 @@ def test_a_full_disk_refuses_the_group_and_the_service_goes_on(tmp_path: Path) -
         database = await started(tmp_path / "hub.db")
         pages = database.reader.execute("PRAGMA page_count").fetchone()[0]
         await database.write(lambda connection: connection.execute(f"PRAGMA max_page_count = {pages + 2}"))
-        with pytest.raises(StorageFull):
-            await asyncio.gather(*(database.write(add("x" * 3000 + str(number))) for number in range(100)))
+        writes = [database.write(add("x" * 3000 + str(number))) for number in range(100)]
+        answers = await asyncio.gather(*writes, return_exceptions=True)
+        assert any(isinstance(answer, StorageFull) for answer in answers)
         kept = len(names(database))
         await database.write(lambda connection: connection.execute("PRAGMA max_page_count = 100000"))
         await database.write(add("after"))
@@ -227,7 +228,7 @@ def test_a_newer_database_is_refused(tmp_path: Path) -> None:
         database = await started(tmp_path / "hub.db")
         await database.write(
             lambda connection: connection.execute(
-                "UPDATE _sqlite_migrations SET name = 'm999_from_the_future'"
+                "UPDATE _sqlite_migrations SET name = 'm999_from_the_future' WHERE name LIKE 'm001%'"
             )
         )
         await database.close()

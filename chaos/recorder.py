@@ -117,7 +117,7 @@ class Disk:
                 self._sync_directory()
             file.sync()
         elif action == "delete" and more[0]:
-            self._files[name] = _OnDisk()
+            del self._files[name]
         elif action == "delete":
             file.leaving = True
         else:
@@ -126,11 +126,9 @@ class Disk:
             file.maybe.append(entry)
 
     def _sync_directory(self) -> None:
-        for name, file in self._files.items():
-            if file.leaving:
-                self._files[name] = _OnDisk()
-            else:
-                file.exists = True
+        self._files = {name: file for name, file in self._files.items() if not file.leaving}
+        for file in self._files.values():
+            file.exists = True
 
     def lose_power(self, directory: Path, chance: random.Random) -> None:
         """Write into ``directory`` what could be found after a power loss now."""

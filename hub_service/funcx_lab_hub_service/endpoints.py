@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 #: An enrolment token works this many seconds.
 ENROLMENT_S = 15 * 60
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
-_KEY_LENGTH = 40
+#: 32 bytes in Z85
+_KEY = re.compile(r"[0-9a-zA-Z.:+=^!/*?&<>()\[\]{}@%$#-]{40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,7 @@ class Endpoints:
         InvalidRequest
             If the key is not 40 characters of Z85.
         """
-        if len(public_key) != _KEY_LENGTH or not public_key.isascii() or not public_key.isprintable():
+        if not _KEY.fullmatch(public_key):
             raise InvalidRequest("public_key: a CURVE key is 40 characters of Z85.")
         holder = self._by_key.get(public_key)
         if holder is not None and holder != endpoint_id:

@@ -193,10 +193,9 @@ class Lost(msgspec.Struct, frozen=True, tag=True):
 
 
 class Digest(msgspec.Struct, frozen=True, array_like=True):
-    """What the agent holds, in short: the unfinished leases up to tag ``mark``, the highest it has received.
+    """What the agent holds, in short: the unfinished leases up to tag ``mark``.
 
-    A lease is unfinished until its `Results` or `Lost` has left in this session.
-    Both sides make it with `digest_of`; two that differ twice in a row end the session.
+    Both sides make it with `digest_of`; the same difference twice in a row ends the session.
     """
 
     mark: int

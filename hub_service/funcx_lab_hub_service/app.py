@@ -16,6 +16,7 @@ import tornado.web
 
 import funcx_lab
 from funcx_lab.config import write_private
+from funcx_lab.crash_points import crash_point
 from funcx_lab.errors import ConfigError, NotAuthenticated, ServiceStartError
 from funcx_lab.locks import take_lock
 from funcx_lab.protocol.stream import STREAM_LIMIT
@@ -99,6 +100,7 @@ class HubService:
         await self.forwarder.start()
         self.ports.set("forwarder", self.forwarder.port)
         self._listen()
+        crash_point("hub.listening")
         if config.home is not None:
             self._write_service_file(config.home / "service.json")
             await self._start_local_endpoint(config.home)

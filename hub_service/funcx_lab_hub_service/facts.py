@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from funcx_lab.crash_points import crash_point
 from funcx_lab.errors import ServiceUnavailable
 from funcx_lab.protocol.messages import Event, EventBatch, ResultItem, TaskItem
 from funcx_lab.protocol.states import EndpointState, TaskState
@@ -93,7 +94,9 @@ class Facts:
     ) -> None:
         def committed(verdict: Verdict | None, error: BaseException | None) -> None:
             if verdict is not None and error is None:
+                crash_point("hub.judged")
                 self.publish(verdict.ended)
+                crash_point("hub.published")
             done(verdict)
 
         self._database.submit(operation, committed)
@@ -110,6 +113,7 @@ class Facts:
 
         def committed(result: Reconciliation | None, error: BaseException | None) -> None:
             if result is not None and error is None:
+                crash_point("hub.reconciled")
                 self.publish(result.ended)
             done(result)
 
@@ -141,9 +145,15 @@ class Facts:
         done: Callable[[tuple[list[TaskItem], bool] | None], None],
     ) -> None:
         """Lease the endpoint's oldest queued tasks; ``done`` gets items and whether none is left, or None."""
+
+        def leased(found: tuple[list[TaskItem], bool] | None, error: object) -> None:
+            if found is not None and found[0]:
+                crash_point("hub.leased")
+            done(found)
+
         self._database.submit(
             lambda connection: store.lease_queued(connection, endpoint.key, session, tags, size_limit),
-            lambda found, error: done(found),
+            leased,
         )
 
     def store_started(

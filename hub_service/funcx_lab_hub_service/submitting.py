@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from funcx_lab.crash_points import crash_point
 from funcx_lab.errors import (
     Conflict,
     FuncxLabError,
@@ -101,6 +102,7 @@ class Submitting:
         committed = self._insert(target.endpoint_id, new, refused)
         if offer is not None:
             offer.send()
+            crash_point("hub.dispatched")
         if len(tags) < len(taken) and self.dispatcher is not None:
             self.dispatcher.queued(target.endpoint_id)
         return committed

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import zmq
 
+from funcx_lab.crash_points import crash_point
 from funcx_lab.errors import MalformedMessage
 from funcx_lab.protocol.messages import Hello, Refused, Stale, TaskItem, TaskOptions, agent_codec
 from funcx_lab.protocol.states import EndpointState
@@ -298,6 +299,7 @@ class Forwarder:
             self._send(endpoint, do.peer, agent_codec.encode(message))
 
     def _acknowledge(self, endpoint_id: str) -> None:
+        crash_point("hub.before_acks")
         if endpoint_id in self._states:
             self.step(endpoint_id, lambda state: state.acknowledge())
 

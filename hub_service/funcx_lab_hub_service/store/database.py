@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from funcx_lab.crash_points import crash_point
 from funcx_lab.errors import ConfigError, ServiceUnavailable, StorageFull
 from funcx_lab_hub_service.store.schema import migrate
 
@@ -123,6 +124,7 @@ class Database:
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA cache_size = -65536")
             migrate(connection)
+            crash_point("hub.migrated")
             connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'boot'")
             self.boot = connection.execute("SELECT value FROM meta WHERE key = 'boot'").fetchone()[0]
         except BaseException:
@@ -205,7 +207,9 @@ class Database:
         connection.execute("BEGIN IMMEDIATE")
         try:
             answers = [_attempt(connection, *entry[:2]) for entry in self._company(first, begun)]
+            crash_point("hub.before_commit")
             connection.execute("COMMIT")
+            crash_point("hub.after_commit")
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")

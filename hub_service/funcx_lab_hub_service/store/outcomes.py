@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from funcx_lab.crash_points import crash_point
 from funcx_lab.protocol.messages import Event, Outcome, ResultItem
 from funcx_lab.protocol.states import TaskState
 from funcx_lab.protocol.stream import OutcomeItem
@@ -233,6 +234,7 @@ class OutcomeWriter:
         moves.keep(connection, session, kept)
         moves.requeue(connection, back)
         group.flush()
+        crash_point("hub.reconciling")
         result.unknown, result.drop = _compare(connection, endpoint, inventory)
         return result
 

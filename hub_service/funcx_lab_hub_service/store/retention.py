@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 
+from funcx_lab.crash_points import crash_point
 from funcx_lab_hub_service.store.moves import FINAL
 from funcx_lab_hub_service.store.tombstones import bury
 
@@ -75,6 +76,7 @@ def purge(
     over = [row for row in rows if row[4] is not None and row[4] < before]
     keys = [(row[0],) for row in over]
     bury(connection, ((task_id, owner) for _, task_id, owner, *_ in over), now)
+    crash_point("hub.purging")
     for table in _PARTS:
         connection.executemany(f"DELETE FROM {table} WHERE task = ?", keys)  # noqa: S608  # constant names
     connection.executemany("DELETE FROM tasks WHERE id = ?", keys)

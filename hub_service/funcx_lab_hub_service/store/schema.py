@@ -13,6 +13,7 @@ import sqlite3
 
 import sqlite_utils
 
+from funcx_lab.crash_points import crash_point
 from funcx_lab.errors import ConfigError
 
 _migrations = sqlite_utils.Migrations("funcx_lab_hub_service")
@@ -115,6 +116,7 @@ def m002_retention(database: sqlite_utils.Database) -> None:
     """Make room for what expires, is purged or comes too late; tasks are counted by an index."""
     for statement in _RETENTION.split(";\n"):
         database.execute(statement)
+    crash_point("hub.migrating")
 
 
 def pending(connection: sqlite3.Connection) -> list[str]:

@@ -24,6 +24,7 @@ from funcx_lab_endpoint.instructions import (
     Reconnect,
     Refusal,
     Release,
+    Save,
     Send,
     Submit,
     Upload,
@@ -31,12 +32,14 @@ from funcx_lab_endpoint.instructions import (
 from funcx_lab_endpoint.link import Link, LinkDown, LinkFact, LinkUp, Target
 from funcx_lab_endpoint.objects import ObjectStore
 from funcx_lab_endpoint.registration import HubAccess
+from funcx_lab_endpoint.spool import Spool
 
 log = logging.getLogger(__name__)
 
 #: A changed credit or reason to wait is told at most this often.
 NEWS_S = 0.1
 ENGINE_STOP_S = 5.0
+SPOOL_CLOSE_S = 5.0
 _BYE_LINGER_MS = 500
 
 #: Told with ("connecting" | "connected" | "refused" | "stopping", reason).
@@ -77,6 +80,8 @@ class Agent:
         Decides.
     host : EngineHost
         Runs calls; started and stopped by `run`.
+    spool : Spool
+        Open; started and closed by `run`.
     access : HubAccess
         The hub service by HTTP.
     make_objects : callable
@@ -93,6 +98,7 @@ class Agent:
         self,
         state: AgentState,
         host: EngineHost,
+        spool: Spool,
         access: HubAccess,
         make_objects: Callable[[Callable[[], None]], ObjectStore],
         *,
@@ -102,11 +108,13 @@ class Agent:
     ) -> None:
         self._state = state
         self._host = host
+        self._spool = spool
         self._access = access
         self._facts = facts
         self._on_state = on_state
         self._drain_s = drain_s
         self._wakeup = Wakeup()
+        spool.wake = self._wakeup
         self._objects = make_objects(self._wakeup)
         self._finders = ThreadPoolExecutor(1, thread_name_prefix="find")
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -114,20 +122,33 @@ class Agent:
         self._poller = zmq.Poller()
         self._polled: list[Any] = []
         self._stops = 0
+        self._waits_for_all = False
         self._stop_by: float | None = None
         self._failure: str | None = None
         self._news: tuple[int, str] = (-1, "")
         self._news_due = 0.0
         self._last_reason = ""
+        #: why the hub service refuses a session, while it does
+        self._refusal = ""
 
-    def request_stop(self) -> None:
-        """Stop soon, at the second call at once; may be called in a signal handler."""
-        self._stops += 1
+    def request_stop(self, *, wait_for_all: bool = False) -> None:
+        """Stop soon, at the second call at once; may be called in a signal handler.
+
+        Parameters
+        ----------
+        wait_for_all : bool
+            Stop when every accepted task has ended, however long that takes.
+        """
+        if wait_for_all:
+            self._waits_for_all = True
+        else:
+            self._stops += 1
         self._wakeup()
 
     def run(self) -> str | None:
         """Serve until asked to stop; return why, if it ended for another reason."""
         self._on_state("connecting", "")
+        self._spool.start()
         try:
             self._host.start()
             while not self._is_over(time.monotonic()):
@@ -168,9 +189,18 @@ class Agent:
         self._perform(now)  # and outcomes too
         for object_fact in self._objects.facts():
             self._state.object_fact(object_fact)
+        for number in self._spool.facts():
+            self._spool_fact(number)
+        self._state.closed = self._spool.trouble
         self._state.tick(now)
         self._report(now)
         self._perform(now)
+
+    def _spool_fact(self, number: int | None) -> None:
+        if number is None:
+            self._state.spool_replaced()
+        else:
+            self._state.saved(number)
 
     def _link_fact(self, fact: LinkFact, now: float) -> None:
         if isinstance(fact, LinkUp):
@@ -181,7 +211,7 @@ class Agent:
             had_session = self._state.session is not None
             self._state.receive(fact, now)
             if self._state.session is not None and not had_session:
-                self._last_reason = ""
+                self._last_reason = self._refusal = ""
                 self._link.settle()
                 log.info("connected, session %d", self._state.session)
                 self._on_state("connected", "")
@@ -193,23 +223,32 @@ class Agent:
         self._last_reason = fact.reason
         if fact.unauthorised:
             self._access.reject()
-        self._on_state("refused" if fact.unauthorised else "connecting", fact.reason)
+        is_refused = fact.unauthorised or (bool(self._refusal) and fact.reason == self._refusal)
+        self._on_state("refused" if is_refused else "connecting", fact.reason)
 
     def _report(self, now: float) -> None:
         if self._state.beat_due(now):
             self._beat(now)
         elif now >= self._news_due and self._state.session is not None:
-            credit, reason = self._host.credit, self._host.waiting_reason
+            credit, reason = self._credit()
             known, told = self._news
             if reason != told or credit > 2 * known or 2 * credit < known:
                 self._beat(now)
 
     def _beat(self, now: float) -> None:
-        credit = 0 if self._state.draining else self._host.credit
-        self._news = credit, self._host.waiting_reason
+        self._news = credit, reason = self._credit()
         self._news_due = now + NEWS_S
-        status = {**self._facts, **self._host.status(), "credit": credit, "waiting_reason": self._news[1]}
-        self._state.beat(status, now)
+        spool = {"bytes": self._spool.used, "writes": self._spool.writes, "note": self._spool.note}
+        told = {"credit": credit, "waiting_reason": reason, "spool": spool}
+        self._state.beat({**self._facts, **self._host.status(), **told}, now)
+
+    def _credit(self) -> tuple[int, str]:
+        """Return how many tasks may be out here, and why tasks wait."""
+        if self._state.draining:
+            return 0, "the endpoint is stopping"
+        if self._state.closed:
+            return 0, self._state.closed
+        return self._host.credit, self._host.waiting_reason
 
     # --- instructions -------------------------------------------------------------------------------
 
@@ -223,6 +262,8 @@ class Agent:
                 self._host.submit(calls)
             case Send(message):
                 self._link.send(message)
+            case Save():
+                self._spool.save(instruction)
             case Learn(function):
                 self._host.learn(function)
             case CancelCall(task_id):
@@ -230,7 +271,7 @@ class Agent:
             case Reconnect(reason):
                 self._lost(self._link.reconnect(reason, now))
             case Refusal():
-                self._refused(instruction, now)
+                self._refused(instruction)
             case _:
                 self._do_with_objects(instruction)
 
@@ -245,9 +286,10 @@ class Agent:
             case Discard(path):
                 path.unlink(missing_ok=True)
 
-    def _refused(self, refusal: Refusal, now: float) -> None:
-        log.warning("the hub service refused a session: %s %s", refusal.code, refusal.message)
-        self._lost(self._link.reconnect(refusal.message, now))
+    def _refused(self, refusal: Refusal) -> None:
+        if refusal.message != self._refusal:
+            log.warning("the hub service refused a session: %s %s", refusal.code, refusal.message)
+        self._refusal = refusal.message
         self._on_state("refused", refusal.message)
         if refusal.code == "REVOKED":
             self._access.reject()
@@ -264,20 +306,31 @@ class Agent:
     def _is_over(self, now: float) -> bool:
         if self._failure is not None or self._stops > 1:
             return True
-        if self._stops and self._stop_by is None:
+        if self._stops and (self._stop_by is None or self._waits_for_all):
             log.info("stopping: running calls get %.0f s", self._drain_s)
-            self._on_state("stopping", "")
-            self._stop_by = now + self._drain_s
-            self._state.drain()
-            self._beat(now)
-            self._perform(now)
+            self._waits_for_all = False
+            self._drain(now, self._drain_s)
+        elif self._waits_for_all and self._stop_by is None:
+            log.info("stopping when every accepted task has ended")
+            self._drain(now, float("inf"))
         return self._stop_by is not None and (self._state.drained or now >= self._stop_by)
+
+    def _drain(self, now: float, patience_s: float) -> None:
+        self._on_state("stopping", "")
+        self._stop_by = now + patience_s
+        self._state.drain(wait_for_all=self._waits_for_all)
+        self._beat(now)
+        self._perform(now)
 
     def _end(self) -> None:
         if self._state.session is not None:
             self._link.send(Bye(self._state.session, "stopped"))
         self._link.close(_BYE_LINGER_MS)
         self._objects.stop()
+        if self._stops or self._waits_for_all:  # on purpose; a failed agent leaves the marks of what ran
+            self._state.leave()
+            self._perform(time.monotonic())
+        self._spool.close(SPOOL_CLOSE_S)
         self._finders.shutdown(wait=False, cancel_futures=True)
         try:
             self._host.stop(1.0 if self._stops > 1 else ENGINE_STOP_S)

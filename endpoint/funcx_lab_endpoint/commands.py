@@ -216,6 +216,8 @@ def status(name: str) -> Answer:
         lines.append(f"  process      {data['pid']}")
     lines.append(f"  endpoint id  {data['endpoint_id'] or '-'}")
     lines.append(f"  hub service  {data['url'] or '-'}: {_service_text(data['service'])}")
+    if data["note"]:
+        lines.append(f"  note         {data['note']}")
     lines.append(f"  config       {files.config}")
     lines.append(f"  log          {files.log}")
     return Answer(code, "\n".join(lines), data)
@@ -234,6 +236,7 @@ def _local_status(files: EndpointFiles) -> dict[str, Any]:
         "reason": reason,
         "pid": process.get("pid") if running else None,
         "since": process.get("since") if running else None,
+        "note": str(process.get("note") or ""),
     }
 
 

@@ -52,6 +52,9 @@ class Config:
         Largest result in bytes; a larger one fails the task with RESULT_TOO_LARGE.
     object_cache_limit : int
         Bytes that fetched objects may take on this machine's disk.
+    spool_limit : int
+        Bytes that tasks and results waiting here may take on this machine's disk; no task is accepted
+        above nine tenths of it.
 
     Raises
     ------
@@ -75,6 +78,7 @@ class Config:
     drain_seconds: float = 30.0
     result_limit: int = 1_000_000_000
     object_cache_limit: int = 10_000_000_000
+    spool_limit: int = 10_000_000_000
 
     def __post_init__(self) -> None:
         self._check_numbers()
@@ -94,7 +98,7 @@ class Config:
             _check_number("max_workers_per_node", self.max_workers_per_node, at_least=1)
         for name in ("init_blocks", "min_blocks", "idle_seconds", "drain_seconds"):
             _check_number(name, getattr(self, name), at_least=0)
-        for name in ("max_blocks", "result_limit", "object_cache_limit"):
+        for name in ("max_blocks", "result_limit", "object_cache_limit", "spool_limit"):
             _check_number(name, getattr(self, name), at_least=1)
         if not self.min_blocks <= self.max_blocks or not self.init_blocks <= self.max_blocks:
             raise ConfigError(f"min_blocks and init_blocks must not be over max_blocks ({self.max_blocks}).")

@@ -45,6 +45,7 @@ class EndpointFiles:
         self.log = self.directory / "agent.log"
         self.objects = self.directory / "objects"
         self.runs = self.directory / "runs"
+        self.spool = self.directory / "spool.db"
         self.key = self.directory / "agent.key"
         self._enrolment = self.directory / "endpoint.json"
         self._process = self.directory / "agent.json"
@@ -100,14 +101,15 @@ class EndpointFiles:
         """Return what the present or last agent wrote about itself; empty if there was none."""
         return read_json(self._process) or {}
 
-    def save_process(self, state: str, reason: str, started: float) -> None:
-        """Write what the calling agent is doing."""
+    def save_process(self, state: str, reason: str, started: float, note: str = "") -> None:
+        """Write what the calling agent is doing, and a note for people."""
         document = {
             "pid": os.getpid(),
             "started": started,
             "state": state,
             "reason": reason,
             "since": time.time(),
+            "note": note,
             **self.identity(),
         }
         write_private(self._process, json.dumps(document) + "\n")

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+import msgspec
+
 from funcx_lab.config import write_private
 from funcx_lab.errors import ConfigError, FuncxLabError
 from funcx_lab.leftovers import end_leftovers
@@ -23,9 +25,10 @@ from funcx_lab_endpoint.agent_state import AgentState
 from funcx_lab_endpoint.config import Config, EndpointConfig, load_config, template
 from funcx_lab_endpoint.engine.contract import EngineHost
 from funcx_lab_endpoint.files import EndpointFiles
-from funcx_lab_endpoint.holdings import Holdings
+from funcx_lab_endpoint.holdings import Holdings, revive
 from funcx_lab_endpoint.objects import ObjectStore
 from funcx_lab_endpoint.registration import HubAccess
+from funcx_lab_endpoint.spool import Spool
 from funcx_lab_endpoint.surroundings import MARK, describe, enter, log_to
 
 log = logging.getLogger(__name__)
@@ -50,6 +53,8 @@ class Reporter:
     def __init__(self, files: EndpointFiles, ready_fd: int | None = None) -> None:
         self._files = files
         self._ready_fd = ready_fd
+        #: what people should know about the spool
+        self.note = ""
         self._started = time.time()
         self._last = ("", "")
 
@@ -58,7 +63,7 @@ class Reporter:
         if (state, reason) == self._last:
             return
         self._last = state, reason
-        self._files.save_process(state, reason, self._started)
+        self._files.save_process(state, reason, self._started, self.note)
         if state in ("connected", "refused"):
             self._answer({"state": state, "reason": reason})
 
@@ -133,15 +138,16 @@ def _run(
         raise ConfigError(
             f"Endpoint {files.name} is not registered; run `funcx-endpoint configure {files.name}`."
         )
-    instance = secrets.token_hex(8)
+    spool = Spool(files.spool, config.spool_limit)
+    holdings = _revive(spool)
     state = AgentState(
-        instance=instance,
-        # Holdings in memory end with this process, and so does their identity.
-        holdings=Holdings(spool=instance),
+        instance=secrets.token_hex(8),
+        holdings=holdings,
         new_nonce=lambda: secrets.token_hex(16),
         takeover=takeover or _was_here(files),
     )
-    agent = _make_agent(files, config, state, reporter, embedded, open_host)
+    reporter.note = spool.note
+    agent = _make_agent(files, config, state, spool, reporter, embedded, open_host)
     reporter.state("connecting", "")
     _stop_on_signals(agent)
     log.info("the agent of %s starts as process %d", files.name, os.getpid())
@@ -151,10 +157,20 @@ def _run(
         raise ConfigError(f"The hub service refuses this endpoint: {failure}")
 
 
+def _revive(spool: Spool) -> Holdings:
+    """Make this life's holdings of what the last one left."""
+    try:
+        return revive(spool.id, spool.entries())
+    except msgspec.DecodeError as err:
+        spool.set_aside(str(err))
+        return revive(spool.id, [])
+
+
 def _make_agent(
     files: EndpointFiles,
     config: Config,
     state: AgentState,
+    spool: Spool,
     reporter: Reporter,
     embedded: bool,
     open_host: OpenHost,
@@ -164,6 +180,7 @@ def _make_agent(
     return Agent(
         state,
         open_host(config, files.directory),
+        spool,
         access,
         lambda wake: ObjectStore(files.objects, config.object_cache_limit, access.transport, wake),
         facts=describe(),
@@ -181,6 +198,7 @@ def _was_here(files: EndpointFiles) -> bool:
 def _stop_on_signals(agent: Agent) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda _number, _frame: agent.request_stop())
+    signal.signal(signal.SIGUSR1, lambda _number, _frame: agent.request_stop(wait_for_all=True))
 
 
 def _open_host(config: EndpointConfig, directory: Path) -> EngineHost:

@@ -1,8 +1,9 @@
-"""Which functions reached this endpoint whole."""
+"""Which functions reached this endpoint whole. No I/O."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 
 from funcx_lab.protocol.messages import ErrorInfo, FunctionBody
 
@@ -11,8 +12,15 @@ class FunctionBook:
     """Checks functions as they arrive; only a whole one may reach the engine."""
 
     def __init__(self) -> None:
-        self._learned: dict[str, str] = {}
+        self._learned: dict[str, FunctionBody] = {}
         self._damaged: dict[str, ErrorInfo] = {}
+
+    def __iter__(self) -> Iterator[FunctionBody]:
+        return iter(list(self._learned.values()))
+
+    def get(self, function_id: str) -> FunctionBody | None:
+        """Return a whole function, or None."""
+        return self._learned.get(function_id)
 
     def take(self, function: FunctionBody) -> bool:
         """Check a function; True if the engine has to learn it."""
@@ -25,9 +33,9 @@ class FunctionBook:
             self._damaged[function.function_id] = ErrorInfo("PAYLOAD_HASH_MISMATCH", message)
             return False
         self._damaged.pop(function.function_id, None)
-        is_new = self._learned.get(function.function_id) != digest
-        self._learned[function.function_id] = digest
-        return is_new
+        known = self._learned.get(function.function_id)
+        self._learned[function.function_id] = function
+        return known is None or known.sha256 != digest
 
     def problem(self, function_id: str) -> ErrorInfo | None:
         """Return why a task cannot run this function, None if it can."""

@@ -1,100 +1,29 @@
-"""What the agent holds for the hub service: accepted tasks, outcomes and losses until acknowledged.
+"""What the agent holds for the hub service: accepted tasks, outcomes and losses until acknowledged. No I/O.
 
-Kept in memory. With the agent its holdings end, so their identity (`Holdings.spool`) is new in each life.
+Everything is in memory, and what changes is gathered for the spool, from which the next life is made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 
-from funcx_lab.protocol.messages import Event, EventBatch, Outcome, TaskItem
-from funcx_lab_endpoint.engine.contract import CallStarted
-
-
-@dataclass(slots=True)
-class EventLog:
-    """The events of one execution that the hub service has not acknowledged.
-
-    Attributes
-    ----------
-    execution : str
-        Whose events.
-    first : int
-        Number of the first event kept.
-    sent : int
-        Events below this number were sent in the present session.
-    """
-
-    execution: str
-    first: int = 0
-    sent: int = 0
-    kept: list[Event] = field(default_factory=list)
-
-    def append(self, first: int, events: list[Event]) -> None:
-        """Add events ``first``, ``first + 1``, ...; those already known are skipped."""
-        known = self.first + len(self.kept) - first
-        self.kept.extend(events[max(known, 0) :])
-
-    def acknowledge(self, below: int) -> None:
-        """Forget the events below number ``below``."""
-        count = min(max(below - self.first, 0), len(self.kept))
-        del self.kept[:count]
-        self.first += count
-        self.sent = max(self.sent, self.first)
-
-    def batch(self, task_id: str, start: int) -> EventBatch | None:
-        """Return the events from number ``start`` on; None if there are none."""
-        events = self.kept[start - self.first :]
-        return EventBatch(task_id, self.execution, start, events) if events else None
-
-
-@dataclass(slots=True)
-class Holding:
-    """One task from its acceptance to the acknowledgement of its outcome.
-
-    Attributes
-    ----------
-    item : TaskItem
-        The task as it came; ``tag`` below may be newer than the one in it.
-    tag : int
-        The lease under which facts about the task are sent.
-    call_tag : int or None
-        The lease under which the engine was given the call; None before that.
-    orphan_since : float or None
-        When the hub service said that it does not know this task (monotonic seconds).
-    """
-
-    item: TaskItem
-    tag: int
-    call_tag: int | None = None
-    started: CallStarted | None = None
-    log: EventLog | None = None
-    outcome: Outcome | None = None
-    #: the engine is done, the result's file is on its way to the hub service
-    uploading: bool = False
-    orphan_since: float | None = None
-
-    @property
-    def task_id(self) -> str:
-        """The task's id."""
-        return self.item.task_id
-
-    def log_of(self, execution: str) -> EventLog:
-        """Return the event log of ``execution``; the log of an earlier one is dropped for it."""
-        if self.log is None or self.log.execution != execution:
-            self.log = EventLog(execution)
-        return self.log
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """An execution whose worker died; told until acknowledged."""
-
-    task_id: str
-    tag: int
-    execution: str
-    evidence: str
+from funcx_lab.protocol.messages import Outcome, TaskItem
+from funcx_lab_endpoint.changes import LAZY_S, SOON_S, Change, Changes, Key
+from funcx_lab_endpoint.function_book import FunctionBook
+from funcx_lab_endpoint.holding import Holding, Loss
+from funcx_lab_endpoint.spool_records import (
+    FUNCTION,
+    LOSS,
+    RESULT,
+    TASK,
+    entry_of_function,
+    entry_of_holding,
+    entry_of_loss,
+    read_function,
+    read_loss,
+    read_result,
+    read_task,
+)
 
 
 class Holdings:
@@ -108,8 +37,13 @@ class Holdings:
 
     def __init__(self, spool: str) -> None:
         self.spool = spool
+        self.functions = FunctionBook()
         self.losses: dict[tuple[str, str], Loss] = {}
         self._tasks: dict[str, Holding] = {}
+        self._changes = Changes(self._encode)
+        self._patience_s = SOON_S
+        #: functions that the spool has
+        self._stored_functions: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -124,28 +58,125 @@ class Holdings:
     def add(self, item: TaskItem) -> Holding:
         """Hold a new task."""
         holding = self._tasks[item.task_id] = Holding(item, item.tag)
+        self._changes.note(item.task_id)
         return holding
 
     def rebind(self, holding: Holding, tag: int) -> None:
         """Put a held task under a newer lease."""
         holding.tag = tag
         holding.orphan_since = None
+        self._changes.note(holding.task_id)
 
     def finish(self, holding: Holding, outcome: Outcome) -> None:
         """Keep the outcome of a task until `drop`."""
         holding.outcome = outcome
+        holding.upload = None
+        self._changes.note(holding.task_id, self._patience_s)
 
     def lose(self, holding: Holding, execution: str, evidence: str) -> Loss:
         """Replace a task by the report that its execution was lost."""
         loss = Loss(holding.task_id, holding.tag, execution, evidence)
         self.losses[loss.task_id, execution] = loss
-        self.drop(holding)
+        self._tasks.pop(holding.task_id, None)
+        # One transaction: a task that is still there would run again uncounted.
+        self._changes.note(holding.task_id, SOON_S)
+        self._changes.note((loss.task_id, execution), SOON_S)
         return loss
+
+    def forget_loss(self, task_id: str, execution: str) -> bool:
+        """Forget a loss; False if there is none."""
+        if self.losses.pop((task_id, execution), None) is None:
+            return False
+        self._changes.note_gone((task_id, execution))
+        return True
 
     def drop(self, holding: Holding) -> None:
         """Forget a task."""
-        self._tasks.pop(holding.task_id, None)
+        if self._tasks.pop(holding.task_id, None) is not None:
+            self._changes.note_gone(holding.task_id)
 
     def inventory(self) -> list[tuple[str, int]]:
         """Return every task held with its lease."""
         return [(holding.task_id, holding.tag) for holding in self._tasks.values()]
+
+    # --- the spool ----------------------------------------------------------------------------------
+
+    def changed(self, holding: Holding, patience_s: float = LAZY_S) -> None:
+        """Take note that a task is not as it was; it is to be written in so many seconds."""
+        self._changes.note(holding.task_id, patience_s)
+
+    def expect_takers(self) -> None:
+        """Give outcomes time: the hub service is about to take them."""
+        self._patience_s = LAZY_S
+
+    def hurry(self) -> None:
+        """Have outcomes written soon: nobody takes them now."""
+        self._patience_s = SOON_S
+        self._changes.hurry(task.task_id for task in self._tasks.values() if task.outcome is not None)
+
+    @property
+    def deadline(self) -> float:
+        """When `changes` has something to return, if nothing else happens (monotonic seconds)."""
+        return self._changes.deadline
+
+    def changes(self, now: float) -> list[Change]:
+        """Return what is to be written at ``now``, in one transaction."""
+        return self._with_functions(self._changes.take(now))
+
+    def everything(self) -> list[Change]:
+        """Return all there is, for a spool that has nothing."""
+        self._stored_functions.clear()
+        return self._with_functions(self._changes.take_all([*self._tasks, *self.losses]))
+
+    def _with_functions(self, changes: list[Change]) -> list[Change]:
+        """Put the functions that the tasks need and the spool lacks before them."""
+        wanted = {
+            self._tasks[change.name].item.function_id
+            for change in changes
+            if change.kind == TASK and change.data is not None
+        } - self._stored_functions
+        self._stored_functions |= wanted
+        functions = [self.functions.get(function_id) for function_id in wanted]
+        return [entry_of_function(function) for function in functions if function is not None] + changes
+
+    def _encode(self, key: Key) -> Change | None:
+        if isinstance(key, tuple):
+            loss = self.losses.get(key)
+            return entry_of_loss(loss) if loss is not None else None
+        holding = self._tasks.get(key)
+        return entry_of_holding(holding) if holding is not None else None
+
+    def _restore(self, change: Change) -> None:
+        data = change.data or b""
+        if change.kind == LOSS:
+            loss = read_loss(data)
+            self.losses[loss.task_id, loss.execution] = loss
+            self._changes.stored((loss.task_id, loss.execution), LOSS, change.name)
+        elif change.kind == FUNCTION:
+            self.functions.take(read_function(data))
+            self._stored_functions.add(change.name)
+        elif change.kind in (TASK, RESULT):
+            holding = read_task(data) if change.kind == TASK else read_result(data)
+            self._tasks[holding.task_id] = holding
+            self._changes.stored(holding.task_id, change.kind, change.name)
+
+
+def revive(spool: str, entries: Iterable[Change]) -> Holdings:
+    """Make the holdings of a new life from what a spool holds.
+
+    Parameters
+    ----------
+    spool : str
+        The spool's identity.
+    entries : iterable of Change
+        In any order, each with its data.
+
+    Raises
+    ------
+    msgspec.DecodeError
+        If an entry is not what it should be.
+    """
+    holdings = Holdings(spool)
+    for entry in entries:
+        holdings._restore(entry)
+    return holdings

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from funcx_lab.protocol.messages import AgentMessage, ErrorInfo, FunctionBody, ObjectRef, Outcome
+from funcx_lab_endpoint.changes import Change
 from funcx_lab_endpoint.engine.contract import Call
 
 
@@ -72,6 +73,18 @@ class Discard:
 
 
 @dataclass(frozen=True, slots=True)
+class Save:
+    """Write these changes in one transaction; it is answered with `AgentState.saved`.
+
+    ``whole``: they are all there is, and the spool is the one named.
+    """
+
+    number: int
+    changes: list[Change]
+    whole: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Reconnect:
     """Give the connection up for a new one."""
 
@@ -87,7 +100,7 @@ class Refusal:
 
 
 Instruction: TypeAlias = (
-    Send | Learn | Submit | CancelCall | Fetch | Release | Upload | Discard | Reconnect | Refusal
+    Send | Learn | Submit | CancelCall | Fetch | Release | Upload | Discard | Save | Reconnect | Refusal
 )
 
 

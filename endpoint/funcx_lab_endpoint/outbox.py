@@ -18,7 +18,8 @@ from funcx_lab.protocol.messages import (
     Results,
     Started,
 )
-from funcx_lab_endpoint.holdings import EventLog, Holding, Holdings, Loss
+from funcx_lab_endpoint.holding import EventLog, Holding, Loss
+from funcx_lab_endpoint.holdings import Holdings
 
 #: An outcome or loss that is not acknowledged within this many seconds of a session is sent again.
 RESEND_S = 30.0
@@ -106,6 +107,11 @@ class Outbox:
         if holding.log is not None:
             self._in_flight.pop((holding.task_id, holding.log.execution), None)
 
+    def mute(self, holding: Holding) -> None:
+        """Tell no more about an execution that another one follows."""
+        self.started.pop(holding.task_id, None)
+        self.talking.pop(holding.task_id, None)
+
     def resend_due(self, now: float) -> None:
         """Send again what has waited too long for its acknowledgement."""
         for key, sent in list(self._in_flight.items()):
@@ -131,6 +137,10 @@ class Outbox:
         if self.talking:
             talking, self.talking = self.talking, {}
             yield from self._events(session, talking.values())
+        yield from self.ends(session, now)
+
+    def ends(self, session: int, now: float) -> Iterator[AgentMessage]:
+        """Yield the outcomes and losses that wait, and count them as sent at ``now``."""
         if self._outcomes:
             outcomes, self._outcomes = self._outcomes, {}
             yield from self._results(session, outcomes.values(), now)
@@ -162,6 +172,8 @@ class Outbox:
             ride: EventBatch | None = log.batch(holding.task_id, log.first)
             nbytes = _ITEM_OVERHEAD + len(holding.outcome.payload) + (_size(ride) if ride else 0)
             if ride and nbytes > MESSAGE_TARGET:  # much output goes ahead in messages of its own
+                if not session:
+                    continue  # which need a session
                 yield from self._events(session, [holding])
                 ride, nbytes = None, len(holding.outcome.payload)
             if gathered and size + nbytes > MESSAGE_TARGET:

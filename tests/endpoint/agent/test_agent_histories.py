@@ -35,7 +35,7 @@ from funcx_lab.protocol.messages import (
 from funcx_lab_endpoint.agent_state import AgentState
 from funcx_lab_endpoint.engine.contract import Call, CallDone, CallLost, CallOutput
 from funcx_lab_endpoint.holdings import Holdings
-from funcx_lab_endpoint.instructions import CancelCall, Reconnect, Send, Submit
+from funcx_lab_endpoint.instructions import CancelCall, Reconnect, Save, Send, Submit
 
 BODY = b"def f(): pass"
 FUNCTION = FunctionBody("f", hashlib.sha256(BODY).hexdigest(), "funcx-lab", "f", BODY)
@@ -219,6 +219,8 @@ class World:
                 case CancelCall(task_id):
                     self.queued = [call for call in self.queued if call.task_id != task_id]
                     self.running.pop(task_id, None)
+                case Save(number):
+                    self.agent.saved(number)
                 case Reconnect():
                     self.agent.link_down()
                     self.agent.link_up(self.now)

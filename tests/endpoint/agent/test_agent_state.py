@@ -48,6 +48,7 @@ from funcx_lab_endpoint.instructions import (
     Reconnect,
     Refusal,
     Release,
+    Save,
     Send,
     Submit,
     Upload,
@@ -74,7 +75,14 @@ class Bench:
         )
 
     def turn(self) -> list[Any]:
-        return self.state.turn(self.now)
+        """Return what is done now; the spool is quick and not looked at."""
+        done = []
+        while instructions := self.state.turn(self.now):
+            done += [each for each in instructions if not isinstance(each, Save)]
+            for each in instructions:
+                if isinstance(each, Save):
+                    self.state.saved(each.number)
+        return done
 
     def later(self) -> list[Any]:
         """Return what is done once acceptances are due."""

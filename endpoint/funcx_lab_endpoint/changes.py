@@ -1,0 +1,100 @@
+"""Which of the agent's entries the spool does not know as they are, and by when it has to. No I/O.
+
+Most tasks are over before their time to be written comes, and never touch the disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple, TypeAlias
+
+#: Patience, in seconds: what the hub service can tell again; what would be done twice; what must not be.
+LAZY_S, SOON_S, AT_ONCE_S = 2.0, 0.2, 0.0
+
+#: A task by its id, a loss by its task and execution.
+Key: TypeAlias = str | tuple[str, str]
+
+
+class Change(NamedTuple):
+    """One entry of the spool as it is from now on; no data: it is gone."""
+
+    kind: str
+    name: str
+    data: bytes | None
+
+
+class Changes:
+    """What has changed since it was written.
+
+    Parameters
+    ----------
+    encode : callable
+        Returns kind, name and data of what is held under a key now; None if nothing is.
+    """
+
+    def __init__(self, encode: Callable[[Key], Change | None]) -> None:
+        self._encode = encode
+        self._new: dict[Key, float] = {}
+        self._due: dict[float, dict[Key, float]] = {AT_ONCE_S: {}, SOON_S: {}, LAZY_S: {}}
+        #: what the spool holds, or will once it has written what it was given
+        self._stored: dict[Key, Change] = {}
+
+    def note(self, key: Key, patience_s: float = LAZY_S) -> None:
+        """Take note that ``key`` has changed; it is due when its patience is over."""
+        self._new[key] = min(patience_s, self._new.get(key, patience_s))
+
+    def note_gone(self, key: Key) -> None:
+        """Take note that nothing is held under ``key`` any more."""
+        self._new.pop(key, None)
+        for waiting in self._due.values():
+            waiting.pop(key, None)
+        if key in self._stored:
+            self._new[key] = LAZY_S
+
+    def stored(self, key: Key, kind: str, name: str) -> None:
+        """Take note of an entry that the spool already has."""
+        self._stored[key] = Change(kind, name, None)
+
+    def hurry(self, keys: Iterable[Key]) -> None:
+        """Have those of ``keys`` that wait to be written be written soon."""
+        for key in keys:
+            if key in self._new or any(key in waiting for waiting in self._due.values()):
+                self.note(key, SOON_S)
+
+    @property
+    def deadline(self) -> float:
+        """When `take` has something to return, if nothing else happens."""
+        heads = [next(iter(waiting.values())) for waiting in self._due.values() if waiting]
+        return min(heads, default=float("inf"))
+
+    def take(self, now: float) -> list[Change]:
+        """Return what is to be written at ``now``, in one transaction."""
+        for key, patience in self._new.items():
+            self._due[patience].setdefault(key, now + patience)
+        self._new.clear()
+        if self.deadline > now:
+            return []
+        keys: dict[Key, None] = dict.fromkeys(self._due[AT_ONCE_S])
+        keys.update(dict.fromkeys(self._due[SOON_S]))  # a write that happens takes these along
+        keys.update(dict.fromkeys(key for key, due in self._due[LAZY_S].items() if due <= now))
+        for key in keys:
+            for waiting in self._due.values():
+                waiting.pop(key, None)
+        return [change for key in keys for change in self._write(key)]
+
+    def take_all(self, keys: Iterable[Key]) -> list[Change]:
+        """Return everything, for a spool that has nothing."""
+        self._new.clear()
+        self._stored.clear()
+        for waiting in self._due.values():
+            waiting.clear()
+        return [change for key in keys for change in self._write(key)]
+
+    def _write(self, key: Key) -> Iterator[Change]:
+        entry = self._encode(key)
+        old = self._stored.pop(key, None)
+        if old is not None and (entry is None or entry.kind != old.kind):
+            yield old
+        if entry is not None:
+            self._stored[key] = Change(entry.kind, entry.name, None)
+            yield entry

@@ -17,7 +17,7 @@ from funcx_lab.protocol.messages import TaskOptions
 from funcx_lab.protocol.payload import Payload
 from funcx_lab.queries import Queries
 from funcx_lab.serialize import PackedFunction, pack_arguments, pack_function
-from funcx_lab.submit_queue import Route
+from funcx_lab.stream.submit_queue import Route
 
 T = TypeVar("T")
 

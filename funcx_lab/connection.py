@@ -27,7 +27,7 @@ from funcx_lab.protocol.states import TaskState
 from funcx_lab.protocol.stream import NewTask, OutcomeItem
 from funcx_lab.serialize import unpack_exception, unpack_value
 from funcx_lab.stream import Stream, open_stream
-from funcx_lab.submit_queue import Route
+from funcx_lab.stream.submit_queue import Route
 from funcx_lab.transport import READ_TIMEOUT_S, Transport
 
 #: The endpoint of a hub service that one person runs on a laptop.

@@ -14,7 +14,7 @@ from funcx_lab.futures import TaskFuture
 from funcx_lab.identifiers import new_id
 from funcx_lab.serialize import pack_arguments
 from funcx_lab.stream import ANSWER_TIMEOUT_S
-from funcx_lab.submit_queue import Route
+from funcx_lab.stream.submit_queue import Route
 
 T = TypeVar("T")
 

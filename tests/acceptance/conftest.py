@@ -110,8 +110,7 @@ class Lab:
 
     def end(self) -> None:
         """End everything and check that nothing is left."""
-        for key in [key for key in stream._streams if str(self.home) in str(key)]:
-            stream._streams.pop(key).close()
+        stream.close_streams(str(self.home))
         self.lab("stop")
         assert find_leftovers(self.home) == []
         assert self.processes() == []

@@ -328,8 +328,7 @@ def standin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn
     monkeypatch.setenv("FUNCX_LAB_URL", standin.url)
     monkeypatch.setenv("FUNCX_LAB_TOKEN", TOKEN)
     yield standin
-    for key in [key for key in stream._streams if standin.url in str(key)]:
-        stream._streams.pop(key).close()
+    stream.close_streams(standin.url)
     standin.loop.call_soon_threadsafe(standin.stop.set)
     thread.join(10)
     assert not thread.is_alive()

@@ -64,7 +64,7 @@ def test_giving_up_the_wait_leaves_nothing_behind(standin, client, until) -> Non
     for _ in range(3):
         with pytest.raises(ResultTimeout):
             client.get_result(task_id, timeout=0.01)
-    until(lambda: not client.connection.stream._state._watched)
+    until(lambda: not client.connection.stream._loop._state._listeners)
     assert len(standin.messages(Watch)) <= 3
 
 

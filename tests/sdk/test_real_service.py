@@ -35,8 +35,7 @@ def service(tmp_path_factory):
     for name in ("FUNCX_LAB_URL", "FUNCX_LAB_TOKEN", "FUNCX_LAB_JUPYTERHUB_URL"):
         patch.delenv(name, raising=False)
     yield home
-    for key in [key for key in stream._streams if str(home) in str(key)]:
-        stream._streams.pop(key).close()
+    stream.close_streams(str(home))
     stop = subprocess.run(
         [sys.executable, "-m", "funcx_lab.cli", "stop"], capture_output=True, text=True, timeout=60
     )

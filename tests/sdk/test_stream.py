@@ -6,7 +6,6 @@ import time
 
 import pytest
 
-from funcx_lab import stream as stream_module
 from funcx_lab.errors import (
     EndpointNotFound,
     NotAuthenticated,
@@ -15,6 +14,7 @@ from funcx_lab.errors import (
     VersionMismatch,
 )
 from funcx_lab.protocol.stream import CancelTasks, Follow, Submit, Subscribe, Watch
+from funcx_lab.stream import loop
 
 ENDPOINT = "cluster"
 
@@ -181,9 +181,9 @@ def test_cancel_that_is_not_answered_times_out(standin, client, monkeypatch) -> 
 
 
 def test_submit_waits_for_room_and_goes_on_when_there_is(standin, client, monkeypatch) -> None:
-    from funcx_lab.handover import Room
+    from funcx_lab.stream.handover import Room
 
-    monkeypatch.setattr(client.connection.stream, "_room", Room(10_000))
+    monkeypatch.setattr(client.connection.stream._loop, "room", Room(10_000))
     standin.mute = True
     futures = []
     blob = bytes(3000)
@@ -245,8 +245,8 @@ def test_a_forked_child_opens_its_own_stream(standin, client) -> None:
 
 
 def test_silence_is_noticed(standin, client, monkeypatch, until) -> None:
-    monkeypatch.setattr(stream_module, "PING_S", 0.1)
-    monkeypatch.setattr(stream_module, "SILENCE_S", 0.3)
+    monkeypatch.setattr(loop, "PING_S", 0.1)
+    monkeypatch.setattr(loop, "SILENCE_S", 0.3)
     standin.hold = True
     future = client.submit(double, 1, endpoint=ENDPOINT)
     assert future.wait_accepted(10)
@@ -260,7 +260,7 @@ def test_silence_is_noticed(standin, client, monkeypatch, until) -> None:
 
     standin.loop.call_soon_threadsafe(freeze)
     assert held.wait(10)
-    until(lambda: client.connection.stream._websocket is None)
+    until(lambda: client.connection.stream._loop.connection is None)
     go.set()
     standin.release()
     assert future.result(10) == 2
@@ -269,7 +269,7 @@ def test_silence_is_noticed(standin, client, monkeypatch, until) -> None:
 def test_nobody_waits_nobody_reconnects(standin, client, until) -> None:
     assert client.submit(double, 1, endpoint=ENDPOINT).result(10) == 2
     standin.drop_connections()
-    until(lambda: client.connection.stream._websocket is None)
+    until(lambda: client.connection.stream._loop.connection is None)
     assert standin.connected == 1
     assert client.submit(double, 2, endpoint=ENDPOINT).result(10) == 4
     assert standin.connected == 2

@@ -11,6 +11,7 @@ from funcx_lab.errors import (
     NotAuthenticated,
     ServiceUnavailable,
     StorageFull,
+    StoreDamaged,
     TooManyRequests,
 )
 from funcx_lab.protocol.messages import Event
@@ -30,8 +31,8 @@ from funcx_lab.protocol.stream import (
     Unfollow,
     Watch,
 )
-from funcx_lab.stream_state import StreamState
-from funcx_lab.submit_queue import RUN_BYTES, RUN_TASKS, TASK_BYTES, Route
+from funcx_lab.stream.state import StreamState
+from funcx_lab.stream.submit_queue import RUN_BYTES, RUN_TASKS, TASK_BYTES, Route, cost
 
 ROUTE = Route("cluster", "function", "group")
 
@@ -71,6 +72,10 @@ def sent(state: StreamState) -> list:
     while (message := state.next_message()) is not None:
         messages.append(message)
     return messages
+
+
+def freed(state: StreamState) -> int:
+    return sum(map(cost, state.settled))
 
 
 def submit(state: StreamState, task_id: str, route: Route = ROUTE, payload: bytes = b"") -> Sink:
@@ -130,9 +135,9 @@ def test_nothing_is_sent_without_a_connection() -> None:
 def test_room_is_freed_by_the_acknowledgement(state) -> None:
     sink = submit(state, "1", payload=b"abc")
     sent(state)
-    assert state.freed == 0
+    assert freed(state) == 0
     state.receive(Submitted(1))
-    assert state.freed == TASK_BYTES + 3
+    assert freed(state) == TASK_BYTES + 3
     assert sink.heard == ["accepted"]
     assert not state.unacknowledged
     assert not state.idle
@@ -145,24 +150,116 @@ def test_refusals_are_told_to_their_task_only(state) -> None:
     assert (one.heard, two.heard) == (["accepted"], [EndpointNotFound])
 
 
-@pytest.mark.parametrize("error", [TooManyRequests(), ServiceUnavailable()])
-def test_a_busy_service_is_asked_again_later(state, error) -> None:
+@pytest.mark.parametrize("error", [TooManyRequests(), ServiceUnavailable(), StorageFull()])
+def test_what_is_refused_for_now_waits_and_is_sent_again(state, error) -> None:
     sink = submit(state, "1")
     first = sent(state)[-1]
     state.receive(Failed(first.request, error.as_document()))
     assert state.resend_pending
+    assert type(state.refusal) is type(error)
+    submit(state, "2")
     assert sent(state) == []
     state.resend()
-    assert sent(state) == [first]
+    (again,) = sent(state)
+    assert again.tasks == [NewTask("1"), NewTask("2")]
     assert sink.heard == []
+    assert freed(state) == 0
+    state.receive(Submitted(again.request))
+    assert sink.heard == ["accepted"]
+    assert state.refusal is None
 
 
-@pytest.mark.parametrize("error", [StorageFull(), EndpointNotFound()])
+def test_of_a_batch_only_what_is_refused_for_now_is_sent_again(state) -> None:
+    sinks = [submit(state, str(number)) for number in range(4)]
+    sent(state)
+    state.receive(
+        Submitted(
+            1,
+            [
+                Refusal("1", TooManyRequests(details={"retry_after_s": 2.5}).as_document()),
+                Refusal("2", EndpointNotFound().as_document()),
+                Refusal("3", TooManyRequests().as_document()),
+            ],
+        )
+    )
+    assert [sink.heard for sink in sinks] == [["accepted"], [], [EndpointNotFound], []]
+    assert [task.task_id for task in state.settled] == ["0", "2"]
+    state.resend()
+    assert [message.tasks for message in sent(state)] == [[NewTask("1"), NewTask("3")]]
+
+
+def test_a_service_that_refused_is_tried_with_one_message_and_then_with_all(state) -> None:
+    submit(state, "1")
+    state.receive(Failed(sent(state)[-1].request, TooManyRequests().as_document()))
+    for number in range(3):
+        submit(state, str(number), ROUTE._replace(function_id=str(number)))
+    state.resend()
+    (one,) = sent(state)
+    assert sent(state) == []
+    state.receive(Submitted(one.request))
+    assert len(sent(state)) == 3
+
+
+def test_a_break_does_not_shorten_the_pause_of_a_service_that_refused(state) -> None:
+    submit(state, "1")
+    state.receive(Failed(sent(state)[-1].request, TooManyRequests().as_document()))
+    state.disconnected()
+    state.connected()
+    assert [type(message) for message in sent(state)] == [Subscribe]
+
+
+def test_cancel_of_a_task_that_is_refused_for_now_needs_no_service(state) -> None:
+    sink, canceller = submit(state, "1"), Sink()
+    state.receive(Failed(sent(state)[-1].request, TooManyRequests().as_document()))
+    state.cancel(["1"], canceller)
+    assert (sink.heard, canceller.heard) == (["cancelled"], [{"1"}])
+    state.resend()
+    assert sent(state) == []
+    assert freed(state) == TASK_BYTES
+
+
+def test_cancel_that_crosses_a_refusal_for_now(state) -> None:
+    sink, canceller = submit(state, "1"), Sink()
+    request = sent(state)[-1].request
+    state.cancel(["1"], canceller)
+    (asked,) = sent(state)
+    state.receive(Failed(request, TooManyRequests().as_document()))
+    state.receive(Cancelled(asked.request, []))
+    assert (sink.heard, canceller.heard) == (["cancelled"], [{"1"}])
+    state.resend()
+    assert sent(state) == []
+
+
+def test_tasks_of_the_journal_are_handed_over_and_then_forgotten(state) -> None:
+    sink = Sink()
+    state.hand_over(ROUTE, NewTask("1"), sink)
+    assert state.taken == []
+    assert not state.idle
+    (message,) = sent(state)
+    assert message.tasks == [NewTask("1")]
+    state.receive(Submitted(message.request))
+    assert sink.heard == ["accepted"]
+    assert state.settled == [NewTask("1")]
+    assert state.idle
+
+
+def test_who_waits_for_a_task_of_the_journal_hears_its_end(state) -> None:
+    watcher = Sink()
+    state.hand_over(ROUTE, NewTask("1"), Sink())
+    state.watch("1", watcher)
+    (message,) = sent(state)
+    state.receive(Submitted(message.request))
+    assert sent(state) == [Watch(["1"])]
+    state.receive(outcome("1"))
+    assert watcher.heard == ["success"]
+
+
+@pytest.mark.parametrize("error", [StoreDamaged(), EndpointNotFound()])
 def test_a_submit_that_fails_for_good_fails_its_tasks(state, error) -> None:
     sink = submit(state, "1")
     state.receive(Failed(sent(state)[-1].request, error.as_document()))
     assert sink.heard == [type(error)]
-    assert state.freed == TASK_BYTES
+    assert freed(state) == TASK_BYTES
     assert state.idle
 
 
@@ -230,7 +327,7 @@ def test_cancel_of_a_task_that_was_never_sent_needs_no_service() -> None:
     assert state.idle
     state.connected()
     assert sent(state) == []
-    assert state.freed == TASK_BYTES + 2
+    assert freed(state) == TASK_BYTES + 2
 
 
 def test_cancelled_tasks_do_not_hide_what_waits_behind_them() -> None:
@@ -352,7 +449,7 @@ def test_fail_all_tells_everyone_and_frees_all_room(state) -> None:
     state.cancel(["1"], sinks[-1])
     state.fail_all(NotAuthenticated())
     assert [sink.heard for sink in sinks] == [[NotAuthenticated]] * 5
-    assert state.freed == 2 * TASK_BYTES + 3
+    assert freed(state) == 2 * TASK_BYTES + 3
     assert state.idle
     assert not state.unacknowledged
 
@@ -431,4 +528,4 @@ def test_whatever_happens_every_task_ends_once_and_all_room_is_freed(seed: int) 
             assert finals == [ended[task_id].state]
     assert state.idle
     assert not state.unacknowledged
-    assert state.freed == len(sinks) * TASK_BYTES
+    assert freed(state) == len(sinks) * TASK_BYTES

@@ -19,7 +19,7 @@ from funcx_lab.errors import (
     NotAuthorized,
     ProtocolError,
     ServiceUnavailable,
-    StorageFull,
+    StoreDamaged,
     TooManyRequests,
     error_from_document,
 )
@@ -41,18 +41,10 @@ from funcx_lab.protocol.stream import (
     Watch,
 )
 from funcx_lab.sinks import CancelSink, EventSink, TaskSink
-from funcx_lab.submit_queue import Route, SubmitQueue, cost
+from funcx_lab.stream.listeners import IDS_AT_ONCE, Listeners
+from funcx_lab.stream.submit_queue import Route, SubmitQueue
 
-#: Ids in one `Watch` or `CancelTasks`.
-IDS_AT_ONCE = 10_000
-
-
-@dataclass(slots=True)
-class _Task:
-    group_id: str
-    sink: TaskSink
-    sent: bool = False
-    accepted: bool = False
+__all__ = ["IDS_AT_ONCE", "StreamState"]
 
 
 @dataclass(slots=True)
@@ -63,9 +55,12 @@ class _Group:
 
 
 @dataclass(slots=True)
-class _Follower:
-    position: int
-    sink: EventSink
+class _Task:
+    #: None: nobody waits for its outcome
+    group: _Group | None
+    sink: TaskSink
+    sent: bool = False
+    accepted: bool = False
 
 
 @dataclass(slots=True)
@@ -81,25 +76,30 @@ class StreamState:
 
     Attributes
     ----------
-    freed : int
-        Bytes of tasks that need no more room since the caller last set it to 0.
+    taken : list of (Route, NewTask)
+        Submitted since the caller last emptied the list; for the journal.
+    settled : list of NewTask
+        Acknowledged, refused for good or cancelled before they were sent, since the caller last emptied
+        the list: they need no room and no journal any more.
     resend_pending : bool
-        The service was too busy for some submits; call `resend` after a pause.
+        The service takes no tasks for now: none are sent until `resend`, which is called after a pause.
+    refusal : FuncxLabError or None
+        Its words, while that lasts. ``details["retry_after_s"]`` says how long the pause is to be at least.
     """
 
-    freed: int = 0
+    taken: list[tuple[Route, NewTask]] = field(default_factory=list)
+    settled: list[NewTask] = field(default_factory=list)
     resend_pending: bool = False
+    refusal: FuncxLabError | None = None
     _open: bool = False
     _requests: int = 0
     _tasks: dict[str, _Task] = field(default_factory=dict)
     _groups: dict[str, _Group] = field(default_factory=dict)
     _unsent: SubmitQueue = field(default_factory=SubmitQueue)
     _in_flight: dict[int, Submit] = field(default_factory=dict)
-    _watched: dict[str, list[TaskSink]] = field(default_factory=dict)
-    _followed: dict[str, list[_Follower]] = field(default_factory=dict)
+    _listeners: Listeners = field(default_factory=Listeners)
     _cancels: dict[int, _CancelCall] = field(default_factory=dict)
     _outbox: deque[ClientMessage] = field(default_factory=deque)
-    _refused_for_now: list[int] = field(default_factory=list)
 
     # --- what callers want ------------------------------------------------------------------------
 
@@ -107,38 +107,41 @@ class StreamState:
         """Take a new task."""
         group = self._groups.get(route.group_id) or self._groups.setdefault(route.group_id, _Group())
         group.waiting += 1
-        self._tasks[task.task_id] = _Task(route.group_id, sink)
+        self._tasks[task.task_id] = _Task(group, sink)
         self._unsent.put(route, task)
+        self.taken.append((route, task))
         if not group.subscribed:
             self._subscribe(route.group_id, group)
 
+    def hand_over(self, route: Route, task: NewTask, sink: TaskSink) -> None:
+        """Take a task that is in the journal; ``sink`` hears whether it is taken, not how it ends."""
+        if task.task_id not in self._tasks:
+            self._tasks[task.task_id] = _Task(None, sink)
+            self._unsent.put(route, task)
+
     def watch(self, task_id: str, sink: TaskSink) -> None:
         """Tell ``sink`` how a task ended that was submitted elsewhere."""
-        self._watched.setdefault(task_id, []).append(sink)
-        if self._open:
+        self._listeners.watch(task_id, sink)
+        if self._open and self._is_known(task_id):
             self._outbox.append(Watch([task_id]))
 
     def unwatch(self, task_id: str, sink: TaskSink) -> None:
         """Stop telling ``sink``."""
-        sinks = [other for other in self._watched.pop(task_id, ()) if other is not sink]
-        if sinks:
-            self._watched[task_id] = sinks
+        self._listeners.unwatch(task_id, sink)
 
     def follow(self, task_id: str, after: int, sink: EventSink) -> None:
         """Tell ``sink`` a task's events behind ``after``."""
-        self._followed.setdefault(task_id, []).append(_Follower(after, sink))
+        self._listeners.follow(task_id, after, sink)
         if self._open and self._is_known(task_id):
             self._outbox.append(Follow(task_id, after))
 
     def unfollow(self, task_id: str, sink: EventSink) -> None:
         """Stop telling ``sink``."""
-        followers = self._followed.get(task_id, [])
-        followers[:] = [follower for follower in followers if follower.sink is not sink]
-        if not followers and self._followed.pop(task_id, None) is not None and self._open:
+        if self._listeners.unfollow(task_id, sink) and self._open:
             self._outbox.append(Unfollow(task_id))
 
     def cancel(self, task_ids: Sequence[str], sink: CancelSink) -> None:
-        """Cancel tasks; those that were never sent end here and now."""
+        """Cancel tasks; those that the service has not got end here and now."""
         here = frozenset(task_id for task_id in task_ids if self._drop_unsent(task_id))
         elsewhere = [task_id for task_id in task_ids if task_id not in here]
         if not elsewhere:
@@ -155,19 +158,12 @@ class StreamState:
         """Say everything again that the other side must know."""
         self._open = True
         self._outbox.clear()
-        self._refused_for_now.clear()
-        self.resend_pending = False
         for group_id, group in self._groups.items():
             group.subscribed = False
             if group.waiting:
                 self._subscribe(group_id, group)
         self._outbox.extend(self._in_flight.values())
-        watched = list(self._watched)
-        for start in range(0, len(watched), IDS_AT_ONCE):
-            self._outbox.append(Watch(watched[start : start + IDS_AT_ONCE]))
-        for task_id in self._followed:
-            if self._is_known(task_id):
-                self._follow(task_id)
+        self._outbox.extend(self._listeners.messages(self._is_known))
         for request, call in self._cancels.items():
             self._outbox.append(CancelTasks(request, call.task_ids))
 
@@ -179,9 +175,7 @@ class StreamState:
             group.subscribed = False
 
     def resend(self) -> None:
-        """Send again what the service was too busy for."""
-        self._outbox.extend(self._in_flight[request] for request in self._refused_for_now)
-        self._refused_for_now.clear()
+        """Try again what the service refused for now: one message, and more when it takes that."""
         self.resend_pending = False
 
     def next_message(self) -> ClientMessage | None:
@@ -190,12 +184,14 @@ class StreamState:
             return None
         if self._outbox:
             return self._outbox.popleft()
+        if self.resend_pending or (self.refusal is not None and self._in_flight):
+            return None
         return self._next_submit()
 
     @property
     def idle(self) -> bool:
         """Whether nobody waits for anything."""
-        return not (self._tasks or self._watched or self._followed or self._cancels)
+        return not (self._tasks or self._in_flight or self._listeners or self._cancels)
 
     @property
     def unacknowledged(self) -> bool:
@@ -214,13 +210,14 @@ class StreamState:
         """
         if isinstance(message, Outcomes):
             for request in message.submitted:
-                self._submitted(Submitted(request))
+                self._submitted(request, {})
             for item in message.items:
                 self._end(item)
         elif isinstance(message, Submitted):
-            self._submitted(message)
+            refused = {item.task_id: error_from_document(item.error) for item in message.refused}
+            self._submitted(message.request, refused)
         elif isinstance(message, TaskEvents):
-            self._events(message)
+            self._listeners.events(message)
         elif isinstance(message, Cancelled):
             self._cancelled(message)
         else:
@@ -228,25 +225,16 @@ class StreamState:
 
     def fail_all(self, error: FuncxLabError) -> None:
         """Tell everyone who waits that nothing will come."""
-        tasks, watched = list(self._tasks.values()), list(self._watched.values())
-        followed, cancels = list(self._followed.values()), list(self._cancels.values())
+        tasks, cancels = list(self._tasks.values()), list(self._cancels.values())
         for submit in self._in_flight.values():
-            self.freed += sum(cost(task) for task in submit.tasks)
-        self.freed += self._unsent.clear()
-        for table in (
-            self._tasks,
-            self._watched,
-            self._followed,
-            self._cancels,
-            self._in_flight,
-            self._groups,
-        ):
+            self.settled += submit.tasks
+        self.settled += self._unsent.clear()
+        for table in (self._tasks, self._cancels, self._in_flight, self._groups):
             table.clear()
         self._outbox.clear()
-        for sink in [task.sink for task in tasks] + [sink for sinks in watched for sink in sinks]:
-            sink.fail(error)
-        for follower in [follower for followers in followed for follower in followers]:
-            follower.sink.fail(error)
+        for task in tasks:
+            task.sink.fail(error)
+        self._listeners.fail_all(error)
         for call in cancels:
             call.sink.fail(error)
 
@@ -263,7 +251,7 @@ class StreamState:
 
     def _next_submit(self) -> Submit | None:
         route, tasks, dropped = self._unsent.next_run(self._tasks.__contains__)
-        self.freed += dropped
+        self.settled += dropped
         if route is None:
             return None
         for task in tasks:
@@ -279,66 +267,75 @@ class StreamState:
         entry = self._tasks.get(task_id)
         return entry is None or entry.accepted
 
-    def _follow(self, task_id: str) -> None:
-        position = min(follower.position for follower in self._followed[task_id])
-        self._outbox.append(Follow(task_id, position))
-
     def _drop_unsent(self, task_id: str) -> bool:
         entry = self._tasks.get(task_id)
         if entry is None or entry.sent:
             return False
         self._forget(task_id)
         entry.sink.ended_by_cancel()
-        for follower in self._followed.pop(task_id, ()):
-            follower.sink.push((), last=True)
+        self._listeners.cancelled(task_id)
         return True
 
     def _forget(self, task_id: str) -> _Task | None:
         entry = self._tasks.pop(task_id, None)
-        if entry is not None:
-            self._groups[entry.group_id].waiting -= 1
+        if entry is not None and entry.group is not None:
+            entry.group.waiting -= 1
         return entry
 
     def _end(self, item: OutcomeItem) -> None:
         entry = self._forget(item.task_id)
         if entry is not None:
-            # Only tasks of ours move the cursor: a watched task's outcome may overtake its group's.
-            group = self._groups[entry.group_id]
-            group.cursor = max(group.cursor, item.cursor)
+            if entry.group is not None:
+                # Only tasks of ours move the cursor: a watched task's outcome may overtake its group's.
+                entry.group.cursor = max(entry.group.cursor, item.cursor)
             entry.sink.finish(item)
-        for sink in self._watched.pop(item.task_id, ()):
-            sink.finish(item)
+        self._listeners.ended(item)
 
-    def _submitted(self, message: Submitted) -> None:
-        submit = self._in_flight.pop(message.request, None)
+    def _submitted(self, request: int, refused: dict[str, FuncxLabError]) -> None:
+        submit = self._in_flight.pop(request, None)
         if submit is None:
             return
-        for refusal in message.refused:
-            self._refuse(refusal.task_id, error_from_document(refusal.error))
+        later: list[NewTask] = []
         for task in submit.tasks:
-            self.freed += cost(task)
+            error = refused.get(task.task_id)
+            if error is not None and _is_for_now(error):
+                later.append(task)
+                self.refusal = error
+                continue
+            self.settled.append(task)
+            if error is None:
+                self._accepted(task.task_id)
+            else:
+                self._refuse(task.task_id, error)
+        if later:
+            self._wait(submit, later)
+        elif self.refusal is not None and not self.resend_pending:
+            self.refusal = None  # it takes tasks again
+
+    def _accepted(self, task_id: str) -> None:
+        entry = self._tasks.get(task_id)
+        if entry is not None:
+            entry.accepted = True
+            entry.sink.accepted()
+            if entry.group is None:
+                self._forget(task_id)
+        if self._open and self._listeners:
+            self._outbox.extend(self._listeners.messages_for(task_id))
+
+    def _wait(self, submit: Submit, tasks: list[NewTask]) -> None:
+        """Keep what was refused for now, as if it had never been sent."""
+        for task in tasks:
             if (entry := self._tasks.get(task.task_id)) is not None:
-                entry.accepted = True
-                entry.sink.accepted()
-            if task.task_id in self._followed:
-                self._follow(task.task_id)
+                entry.sent = False
+        self._unsent.put_back(
+            Route(submit.endpoint, submit.function_id, submit.group_id, submit.options), tasks
+        )
+        self.resend_pending = True
 
     def _refuse(self, task_id: str, error: FuncxLabError) -> None:
         if (entry := self._forget(task_id)) is not None:
             entry.sink.fail(error)
-        for follower in self._followed.pop(task_id, ()):
-            follower.sink.fail(error)
-
-    def _events(self, message: TaskEvents) -> None:
-        followers = self._followed.get(message.task_id, [])
-        if message.last:
-            self._followed.pop(message.task_id, None)
-        for follower in followers:
-            fresh = [item for item in message.events if item[0] > follower.position]
-            if fresh:
-                follower.position = fresh[-1][0]
-            if fresh or message.last:
-                follower.sink.push(fresh, message.last)
+        self._listeners.fail(task_id, error)
 
     def _cancelled(self, message: Cancelled) -> None:
         call = self._cancels.pop(message.request, None)
@@ -346,29 +343,22 @@ class StreamState:
             if (entry := self._forget(task_id)) is not None:
                 entry.sink.ended_by_cancel()
         if call is not None:
-            call.sink.answer(call.done.union(message.task_ids))
+            # The service may not know a task because it has refused it for now.
+            here = [task_id for task_id in call.task_ids if self._drop_unsent(task_id)]
+            call.sink.answer(call.done.union(message.task_ids, here))
 
     def _failed(self, message: Failed) -> None:
         error = error_from_document(message.error)
-        if message.request in self._in_flight:
-            self._submit_failed(message.request, error)
+        if (submit := self._in_flight.get(message.request)) is not None:
+            self._submitted(message.request, dict.fromkeys((task.task_id for task in submit.tasks), error))
         elif (call := self._cancels.pop(message.request, None)) is not None:
             call.sink.fail(error)
         elif message.task_id:
-            for sink in self._watched.pop(message.task_id, ()):
-                sink.fail(error)
-            for follower in self._followed.pop(message.task_id, ()):
-                follower.sink.fail(error)
+            self._listeners.fail(message.task_id, error)
         elif isinstance(error, (NotAuthenticated, NotAuthorized, ProtocolError)):
             raise error
 
-    def _submit_failed(self, request: int, error: FuncxLabError) -> None:
-        busy = isinstance(error, (TooManyRequests, ServiceUnavailable)) and not isinstance(error, StorageFull)
-        if busy:
-            self._refused_for_now.append(request)
-            self.resend_pending = True
-            return
-        submit = self._in_flight.pop(request)
-        for task in submit.tasks:
-            self.freed += cost(task)
-            self._refuse(task.task_id, error)
+
+def _is_for_now(error: FuncxLabError) -> bool:
+    """Whether the service may take the task later. A damaged store waits for people."""
+    return isinstance(error, (TooManyRequests, ServiceUnavailable)) and not isinstance(error, StoreDamaged)

@@ -29,11 +29,14 @@ from funcx_lab.errors import (
 )
 from funcx_lab.protocol import PROTOCOL_VERSION
 from funcx_lab.protocol.messages import FRAME_LIMIT
+from funcx_lab.protocol.stream import ClientMessage, client_codec
 
 PATH = "/v3/stream"
 #: How the two sides name their version at the upgrade.
 VERSION_HEADER = "X-Funcx-Lab-Protocol"
 CONNECT_TIMEOUT_S = 10.0
+#: Messages are made until this many bytes wait for the socket.
+HIGH_WATER = 1024 * 1024
 _BLOCK = 256 * 1024
 _REFUSALS = {401: NotAuthenticated, 403: NotAuthorized, 426: VersionMismatch}
 
@@ -53,6 +56,9 @@ class WebSocket:
     ServiceError, VersionMismatch
         If the service says no.
     """
+
+    #: It is good until it breaks.
+    ended = False
 
     def __init__(self, service: Service) -> None:
         parts = urlsplit(service.url)
@@ -77,9 +83,14 @@ class WebSocket:
         """How many bytes wait for room in the socket."""
         return len(self._output)
 
-    def send(self, message: bytes) -> None:
+    @property
+    def takes_more(self) -> bool:
+        """Whether another message is to be made now; what waits for the socket is enough if not."""
+        return len(self._output) < HIGH_WATER
+
+    def send(self, message: ClientMessage) -> None:
         """Queue a message; `flush` sends it."""
-        self._protocol.send_binary(message)
+        self._protocol.send_binary(client_codec.encode(message))
         self._gather()
 
     def ping(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from funcx_lab.protocol.messages import TaskOptions
@@ -38,7 +38,11 @@ class SubmitQueue:
         """Append a task."""
         self._tasks.append((route, task))
 
-    def next_run(self, is_wanted: Callable[[str], bool]) -> tuple[Route | None, list[NewTask], int]:
+    def put_back(self, route: Route, tasks: Sequence[NewTask]) -> None:
+        """Put tasks before all others."""
+        self._tasks.extendleft((route, task) for task in reversed(tasks))
+
+    def next_run(self, is_wanted: Callable[[str], bool]) -> tuple[Route | None, list[NewTask], list[NewTask]]:
         """Take out the next tasks that share a route.
 
         Parameters
@@ -49,15 +53,16 @@ class SubmitQueue:
         Returns
         -------
         route, tasks, dropped
-            ``route`` is None if there are no tasks; ``dropped`` counts the bytes of unwanted tasks.
+            ``route`` is None if there are no tasks; ``dropped`` are those that are not wanted any more.
         """
         route: Route | None = None
         run: list[NewTask] = []
-        nbytes = dropped = 0
+        dropped: list[NewTask] = []
+        nbytes = 0
         while self._tasks and len(run) < RUN_TASKS:
             next_route, task = self._tasks[0]
             if not is_wanted(task.task_id):
-                dropped += cost(task)
+                dropped.append(task)
             elif route is None or (
                 (next_route is route or next_route == route) and nbytes + cost(task) <= RUN_BYTES
             ):
@@ -69,11 +74,11 @@ class SubmitQueue:
             self._tasks.popleft()
         return route, run, dropped
 
-    def clear(self) -> int:
-        """Forget all tasks; how many bytes they were."""
-        nbytes = sum(cost(task) for _, task in self._tasks)
+    def clear(self) -> list[NewTask]:
+        """Forget all tasks and return them."""
+        tasks = [task for _, task in self._tasks]
         self._tasks.clear()
-        return nbytes
+        return tasks
 
 
 def cost(task: NewTask) -> int:

@@ -13,6 +13,7 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -21,12 +22,15 @@ from funcx_lab.errors import FuncxLabError
 from funcx_lab_endpoint.config import EndpointConfig, load_config
 from funcx_lab_endpoint.engine.leftovers import MARK, end_marked
 from funcx_lab_endpoint.engine.processes import Processes
+from funcx_lab_endpoint.engine.tether import signal_at_parents_end
 
 logger = logging.getLogger(__name__)
 
 #: Seconds between looks at the engine and between status reports.
 PERIOD_S = 0.25
 STATUS_S = 1.0
+#: Seconds that an engine without an agent takes to give its blocks back before it kills what is left.
+STOP_LIMIT_S = 15.0
 
 
 class Blocks(Protocol):
@@ -36,6 +40,8 @@ class Blocks(Protocol):
     def open(self, arguments: dict[str, Any]) -> None: ...  # noqa: D102
     def poll(self) -> list[tuple[str, str]]: ...  # noqa: D102
     def status(self) -> dict[str, Any]: ...  # noqa: D102
+    def end_block(self, name: str) -> None: ...  # noqa: D102
+    def cancel(self, jobs: list[str]) -> None: ...  # noqa: D102
     def stop(self) -> None: ...  # noqa: D102
 
 
@@ -48,28 +54,47 @@ class Child:
         #: the agent is gone without a word
         self.is_orphan = False
         self._next_status = 0.0
+        self._blocks: Blocks | None = None
 
     def run(self) -> None:
         """Serve until told to stop or until the agent is gone."""
         setup = json.loads(self._commands.readline())
-        blocks = _blocks(setup)
+        self._blocks = blocks = _blocks(setup)
         self._say(event="ready", pid=os.getpid(), **blocks.start())
         while True:
             for command in self._read():
-                if command is None:
-                    self.is_orphan = True
-                    return
-                if "open" in command:
-                    blocks.open(command["open"])
-                elif "stop" in command:
-                    blocks.stop()
-                    self._say(event="stopped")
+                if not self._obey(command):
                     return
             for sid, how in blocks.poll():
                 self._say(event="ended", sid=sid, how=how)
             if time.monotonic() >= self._next_status:
                 self._next_status = time.monotonic() + STATUS_S
                 self._say(event="status", **blocks.status())
+
+    def stop_blocks(self) -> None:
+        """Give the blocks back, for at most a while: a scheduler may hang."""
+        if self._blocks is not None:
+            stopping = threading.Thread(target=self._blocks.stop, daemon=True)
+            stopping.start()
+            stopping.join(STOP_LIMIT_S)
+
+    def _obey(self, command: dict[str, Any] | None) -> bool:
+        """Do as told; False: it is over."""
+        blocks = self._blocks
+        if command is None or blocks is None:
+            self.is_orphan = True
+            return False
+        if "open" in command:
+            blocks.open(command["open"])
+        elif "end_block" in command:
+            blocks.end_block(command["end_block"])
+        elif "cancel" in command:
+            blocks.cancel(command["cancel"])
+        elif "stop" in command:
+            blocks.stop()
+            self._say(event="stopped")
+            return False
+        return True
 
     def fatal(self, message: str) -> None:
         """Tell why this engine cannot go on."""
@@ -94,6 +119,7 @@ def main() -> None:
     """Run the engine process."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal_at_parents_end(signal.SIGCONT)  # if it is stopped when the agent ends, it still cleans up
     os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", "")
     commands, events = os.fdopen(os.dup(0), "rb", buffering=0), os.fdopen(os.dup(1), "wb")
     with open(os.devnull, "rb") as nothing:
@@ -112,6 +138,7 @@ def main() -> None:
     finally:
         mark = os.environ.get(MARK)
         if mark and child.is_orphan:
+            child.stop_blocks()
             end_marked(mark)
         logging.shutdown()
         os._exit(0)  # threads of Parsl may never end
@@ -124,7 +151,7 @@ def _blocks(setup: dict[str, Any]) -> Blocks:
         return Processes(config.max_workers_per_node)
     from funcx_lab_endpoint.engine.parsl_blocks import ParslBlocks  # 0.6 s, only where it is used
 
-    return ParslBlocks(config, Path(setup["directory"]), setup["old_jobs"])
+    return ParslBlocks(config, Path(setup["directory"]))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import logging
 import platform
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,16 @@ from funcx_lab.launch import users_umask
 from funcx_lab.protocol.messages import FunctionBody
 from funcx_lab_endpoint.config import EndpointConfig
 from funcx_lab_endpoint.engine.contract import Call, EngineFact, EngineHost
-from funcx_lab_endpoint.engine.leftovers import read_last_words
+from funcx_lab_endpoint.engine.evidence import Evidence, is_here
+from funcx_lab_endpoint.engine.leftovers import clear_directories
+from funcx_lab_endpoint.engine.progress import Caution, EndBlock, EndEngine, Progress
 from funcx_lab_endpoint.engine.readiness import Readiness
+from funcx_lab_endpoint.engine.reasons import why_calls_wait
+from funcx_lab_endpoint.engine.roster import Roster
 from funcx_lab_endpoint.engine.sessions import Sessions
 from funcx_lab_endpoint.engine.side_channel import Peer, SideChannel, as_mapping
 from funcx_lab_endpoint.engine.supervisor import Supervisor
+from funcx_lab_endpoint.engine.vitals import DYING_S, Load, Vitals
 from funcx_lab_endpoint.worker import messages as m
 
 logger = logging.getLogger(__name__)
@@ -27,31 +31,10 @@ logger = logging.getLogger(__name__)
 TICK_S = 0.5
 #: New calls are looked at together for more demand after this many seconds.
 DEMAND_S = 0.05
-#: Seconds that the last frames of a dead worker may take to arrive, and its exit code.
-DYING_S = 0.1
-EXIT_CODE_S = 2.0
-#: A session that its engine gave up is lost after this silence, any session after the longer one.
-ORPHAN_SILENCE_S = 6.0
-SILENCE_S = 60.0
-#: Seconds without a session although workers are free, until the engine is started anew.
-STUCK_S = 60.0
+#: Seconds between looks after which this process must have been stopped: others were not silent then.
+PAUSE_S = 5.0
 #: Seconds until the worker of a cancelled call is killed from here; it is deaf if C code keeps the GIL.
 STOP_LIMIT_S = 6.0
-#: Sessions that ended before they were up are asked for again after 1, 2, 4 ... seconds, at most this.
-BACKOFF_LIMIT_S = 30.0
-
-
-@dataclass(slots=True)
-class _Entry:
-    """A session that was asked for."""
-
-    mark: str
-    is_up: bool = False
-    is_retired: bool = False
-    #: what the engine said when it gave it up
-    ended: str | None = None
-    #: when its process was seen dead
-    dead_at: float | None = None
 
 
 def open_host(config: EndpointConfig, directory: Path) -> EngineHost:
@@ -85,30 +68,22 @@ class Host:
         self._supervisor = Supervisor(directory / "config.py", directory / "runs", self._readiness)
         self._sessions = Sessions()
         self._channel: SideChannel | None = None
-        self._entries: dict[str, _Entry] = {}
-        self._old_marks: set[str] = set()
+        self._roster = Roster()
         self._engine: dict[str, Any] = {}
         self._report: dict[str, Any] = {}
         self._next_tick = 0.0
-        self._progress = 0.0
+        self._looked = time.monotonic()
+        self._progress = Progress()
+        self._evidence_book = Evidence(self._last_words)
         #: cancelled calls and when their workers are killed
         self._stopping: dict[str, float] = {}
-        self._failed_sessions = 0
-        self._open_after = 0.0
-        self._trouble = ""
+        self._caution = Caution()
 
     # --- contract -----------------------------------------------------------------------------------
 
     def start(self) -> None:
         """End what an earlier life left behind and start the engine process."""
-        for path in (self._objects, self._last_words):
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for path in (
-            *self._objects.glob("*.result"),
-            *self._objects.glob("*.part"),
-            *self._last_words.iterdir(),
-        ):
-            path.unlink(missing_ok=True)  # of sessions of an earlier life; nobody asks for them any more
+        clear_directories(self._objects, self._last_words)
         self._supervisor.start(time.monotonic())
 
     def pollables(self) -> Sequence[Any]:
@@ -163,15 +138,9 @@ class Host:
         """Why calls wait."""
         if self._sessions.serving:
             return ""
-        if not self._supervisor.is_ready:
-            trouble = self._supervisor.trouble
-            return f"engine is starting again: {trouble}" if trouble else "engine is starting"
-        if self._trouble or self._report.get("trouble"):
-            return self._trouble or str(self._report["trouble"])
-        for block, facts in self._report.get("blocks", {}).items():
-            job = f" (job {facts['job']})" if facts["job"] else ""
-            return f"block {block} {facts['state']}{job} {facts['reason']}".rstrip()
-        return "workers are starting"
+        return why_calls_wait(
+            self._report, self._caution.trouble, self._supervisor.trouble, is_ready=self._supervisor.is_ready
+        )
 
     def status(self) -> dict[str, Any]:
         """Return JSON facts about workers, calls and the engine."""
@@ -187,7 +156,7 @@ class Host:
             "engine_pid": self._supervisor.pid,
             "watched_pids": self._supervisor.watched,
             "worker_pids": sorted(peer.worker["pid"] for peer in self._peers() if peer.worker),
-            "trouble": self._trouble or self._report.get("trouble", "") or self._supervisor.trouble,
+            "trouble": self._caution.trouble or self._report.get("trouble", "") or self._supervisor.trouble,
             "restarts": self._supervisor.restarts,
             "python": platform.python_version(),
         }
@@ -206,18 +175,31 @@ class Host:
 
     def _look_around(self, now: float) -> None:
         """Attend to everything but the sessions' messages."""
+        if now - self._looked > PAUSE_S:
+            self._wake_up(now)
+        self._looked = now
         ready = self._readiness.ready()
         for event in self._supervisor.poll(now, ready):
             self._hear(event, now)
         if self._channel is not None:
             self._channel.beat(now)
         for key in ready:
-            if isinstance(key, str) and key in self._entries:
-                self._entries[key].dead_at = now
+            if isinstance(key, str) and key in self._roster:
+                self._roster[key].dead_at = now
                 self._readiness.unwatch_process(key)
                 self._next_tick = min(self._next_tick, now + DYING_S)
+            elif isinstance(key, tuple) and key[0] == "idle":
+                self._readiness.unwatch_process(key)
+                self._progress.lost_idle_worker(self._roster.idle_workers.pop(key[1], ""))
         if now >= self._next_tick:
             self._tick(now)
+
+    def _wake_up(self, now: float) -> None:
+        """Blame nobody for a time in which this process was stopped or the machine asleep."""
+        for peer in self._peers():
+            peer.heard = now
+        self._progress.restart(now)
+        self._supervisor.forgive(now)
 
     def _say_goodbye(self, timeout: float) -> None:
         """Let idle sessions end by themselves; busy ones get no more than the time that takes."""
@@ -239,29 +221,22 @@ class Host:
                 self._channel = SideChannel(
                     event["interface"], event["addresses"], event["ports"], encrypted=event["encrypted"]
                 )
-            self._progress = now
+            self._progress.restart(now)
             self._meet_demand(now, at_least=min(event["initial"], event["limit"]))
         elif kind == "status":
             self._report = event
         elif kind == "ended":
-            entry = self._entries.get(event["sid"])
+            entry = self._roster.end(event["sid"], event["how"])
             if entry is not None:
-                entry.ended = event["how"]
                 self._next_tick = min(self._next_tick, now + DYING_S)
                 if not entry.is_up:
-                    self._hold_back(event["how"], now)
+                    self._caution.failed(event["how"], now)
+                    logger.error("%s", self._caution.trouble)
         elif kind == "failed":
             self._abandon(event["mark"])
 
-    def _hold_back(self, reason: str, now: float) -> None:
-        """Ask ever more slowly for sessions that end before they are up."""
-        self._failed_sessions += 1
-        self._open_after = now + min(2.0 ** (self._failed_sessions - 1), BACKOFF_LIMIT_S)
-        self._trouble = f"workers cannot serve: {reason}"
-        logger.error("%s", self._trouble)
-
     def _take(self, peer: Peer, items: list[m.UpItem], now: float) -> None:
-        entry = self._entries.get(peer.sid)
+        entry = self._roster.get(peer.sid)
         if entry is None or self._channel is None:
             return
         if not entry.is_up and isinstance(items[0], m.Hello):
@@ -269,37 +244,57 @@ class Host:
         self._sessions.take(peer.sid, items, now)
         if isinstance(items[-1], m.Bye):
             self._channel.say_have(peer)
+            self._leave_idle(peer)
             self._lose(peer.sid, items[-1].reason)
 
-    def _come_up(self, peer: Peer, entry: _Entry, hello: m.Hello, now: float) -> None:
+    def _leave_idle(self, peer: Peer) -> None:
+        """Watch a worker that goes back to Parsl: one that dies there may block its node's queue."""
+        worker = peer.worker or {}
+        if is_here(worker) and "manager" in worker:
+            self._roster.idle_workers[worker["pid"]] = worker["manager"]
+            self._readiness.watch_process(worker["pid"], ("idle", worker["pid"]))
+
+    def _come_up(self, peer: Peer, entry: Vitals, hello: m.Hello, now: float) -> None:
         entry.is_up = True
         peer.worker = worker = hello.worker
-        self._progress = now
-        self._failed_sessions, self._trouble = 0, ""
-        if worker.get("host") == platform.node():
+        self._progress.came_up(now, worker.get("manager", ""))
+        self._caution.forget()
+        if is_here(worker):
             self._readiness.watch_process(worker["pid"], peer.sid)
+            self._readiness.unwatch_process(("idle", worker["pid"]))
         self._sessions.up(peer.sid, worker, now)
-        orphan = next(
-            (sid for sid, old in self._entries.items() if old.mark != entry.mark and not old.is_retired), None
-        )
-        if orphan is not None:
+        for orphan in self._roster.orphans(self._supervisor.mark)[:1]:
             self._retire(orphan)
 
     def _tick(self, now: float) -> None:
         self._next_tick = now + TICK_S
-        for sid, entry in list(self._entries.items()):
-            evidence = self._evidence(sid, entry, now)
-            if evidence:
-                self._readiness.kill_process(sid)  # silent is not dead
-                self._lose(sid, evidence)
-            elif entry.ended is not None:
-                self._retire(sid)
+        for sid, entry in self._roster:
+            self._look_after(sid, entry, now)
         self._end_deaf_workers(now)
-        spare = self._serving_entries() - max(self._engine.get("minimum", 0), 0)
-        for sid in self._sessions.idle(now - self._config.idle_seconds)[: max(0, spare)]:
-            self._retire(sid)
+        self._end_idle_sessions(now)
         self._meet_demand(now)
         self._look_for_progress(now)
+
+    def _look_after(self, sid: str, entry: Vitals, now: float) -> None:
+        """Take a session for lost, doubt it, ask it, or leave it alone."""
+        evidence = self._sessions.answers.get(sid) or self._evidence(sid, entry, now)
+        if evidence:
+            self._lose(sid, evidence, kill=True)  # silent is not dead
+            return
+        if sid in self._sessions.answers:
+            del self._sessions.answers[sid]
+            entry.answered()
+        if entry.is_doubtful(now):
+            self._sessions.doubt(sid)
+        if entry.wants_question(now, self._sessions.load(sid)):
+            self._sessions.ask(sid)
+
+    def _end_idle_sessions(self, now: float) -> None:
+        idle = self._sessions.idle(now - self._config.idle_seconds)
+        orphans = self._roster.orphans(self._supervisor.mark)
+        spare = max(0, self._roster.serving(self._supervisor.mark) - self._engine.get("minimum", 0))
+        for sid in [s for s in idle if s in orphans] + [s for s in idle if s not in orphans][:spare]:
+            self._retire(sid)
 
     def _end_deaf_workers(self, now: float) -> None:
         for task_id, deadline in list(self._stopping.items()):
@@ -310,81 +305,83 @@ class Host:
             if sid and not self._readiness.kill_process(sid):
                 self._lose(sid, "a cancelled call did not end")
 
-    def _evidence(self, sid: str, entry: _Entry, now: float) -> str:
+    def _evidence(self, sid: str, entry: Vitals, now: float) -> str:
         """Return why a session must be taken for lost, or nothing."""
-        peer = self._channel.peers.get(sid) if self._channel is not None else None
-        if peer is None or not entry.is_up:
+        peer = self._peer(sid)
+        if peer is None:
             return entry.ended or ""
-        silence = now - peer.heard
-        if entry.dead_at is not None:
-            can_tell = self._engine["tells_exit"] and entry.mark == self._supervisor.mark
-            patience = EXIT_CODE_S if can_tell and entry.ended is None else DYING_S
-            if now - entry.dead_at >= patience:
-                return entry.ended or "the process died"
-        if entry.ended is not None and silence > ORPHAN_SILENCE_S:
-            return entry.ended
-        if entry.mark != self._supervisor.mark and silence > ORPHAN_SILENCE_S + DYING_S:
-            return f"silent since its engine failed: {self._supervisor.trouble}"
-        if entry.dead_at is None and silence > SILENCE_S:
-            return f"not heard for {silence:.0f} s"
-        return ""
+        entry.heard, entry.is_connected = peer.heard, peer.is_connected
+        is_engines = entry.mark == self._supervisor.mark
+        return entry.why_lost(
+            now,
+            self._sessions.load(sid),
+            tells_exit=is_engines and bool(self._engine["tells_exit"]),
+            engine_trouble="" if is_engines else self._supervisor.trouble,
+        )
 
-    def _lose(self, sid: str, evidence: str) -> None:
-        entry = self._entries.pop(sid, None)
-        peer = self._channel.peers.get(sid) if self._channel is not None else None
-        if peer is not None and peer.worker is not None:
-            worker = peer.worker
-            last_words = read_last_words(self._last_words / sid)
-            evidence = f"worker {worker.get('pid')} on {worker.get('host')}: {evidence}{last_words}"
+    def _lose(self, sid: str, evidence: str, *, kill: bool = False) -> None:
+        peer = self._peer(sid)
+        worker = peer.worker if peer is not None else None
+        self._roster.drop(sid, (worker or {}).get("manager", ""), self._supervisor.mark)
+        if peer is not None and worker is not None:
+            evidence = self._evidence_book.describe(sid, worker, evidence, peer.memory)
+        if kill:
+            self._readiness.kill_process(sid)
         self._readiness.unwatch_process(sid)
+        self._sessions.answers.pop(sid, None)
         self._sessions.lost(sid, evidence)
         if self._channel is not None:
             self._channel.expel(sid)
-        if entry is not None and entry.mark in self._old_marks:
-            self._release_old_marks()
+        self._release_deserted()
 
     def _retire(self, sid: str) -> None:
-        entry = self._entries[sid]
+        entry = self._roster[sid]
         if entry.is_up and not entry.is_retired:
             entry.is_retired = True
             self._sessions.retire(sid)
 
     def _abandon(self, mark: str) -> None:
         """Let the sessions of a failed engine go on if they are up; forget those still asked for."""
-        self._old_marks.add(mark)
-        for sid, entry in list(self._entries.items()):
-            if entry.mark == mark and not entry.is_up:
-                self._lose(sid, "the engine failed")
-        self._release_old_marks()
+        self._report = {}
+        for sid in self._roster.fail(mark):
+            self._lose(sid, "the engine failed")
+        self._release_deserted()
 
-    def _release_old_marks(self) -> None:
-        for mark in self._old_marks - {entry.mark for entry in self._entries.values()}:
-            self._old_marks.discard(mark)
+    def _release_deserted(self) -> None:
+        for mark in self._roster.deserted():
             self._supervisor.release(mark)
 
-    def _serving_entries(self) -> int:
-        mark = self._supervisor.mark
-        return sum(entry.mark == mark and not entry.is_retired for entry in self._entries.values())
-
     def _meet_demand(self, now: float, *, at_least: int = 0) -> None:
-        if self._channel is None or not self._supervisor.is_ready or now < self._open_after:
+        if self._channel is None or not self._supervisor.is_ready or now < self._caution.until:
             return
+        mark = self._supervisor.mark
         wanted = max(at_least, self._sessions.wanted(self._engine["limit"]), self._engine["minimum"])
-        for _ in range(wanted - self._serving_entries()):
+        for _ in range(wanted - self._roster.serving(mark)):
             arguments = self._channel.admit(now, self._last_words, **self._given)
-            self._entries[arguments.sid] = _Entry(self._supervisor.mark)
+            self._roster.ask(arguments.sid, mark, now)
             self._supervisor.open(as_mapping(arguments))
 
     def _look_for_progress(self, now: float) -> None:
-        """Start the engine anew if workers stand idle while sessions were asked for and none comes up."""
-        mine = [entry for entry in self._entries.values() if entry.mark == self._supervisor.mark]
-        waiting = sum(not entry.is_up for entry in mine)
-        if not waiting or self._report.get("workers", 0) <= len(mine) - waiting:
-            self._progress = now
-        elif now - self._progress > STUCK_S and self._supervisor.is_ready:
-            mark = self._supervisor.mark
-            self._supervisor.fail(f"no session came up for {STUCK_S:.0f} s although workers are free", now)
+        """End a block, or the engine, that was asked for sessions and does not start them."""
+        if not self._supervisor.is_ready:
+            return
+        mark = self._supervisor.mark
+        up = {sid: self._node_of(sid) for sid in self._roster.up(mark)}
+        busy = {node for sid, node in up.items() if self._sessions.load(sid) is Load.RUNNING}
+        nodes = [*up.values(), *self._roster.leaving]
+        fault = self._progress.look(now, self._report, nodes, busy, waiting=self._roster.waiting(mark))
+        if isinstance(fault, EndBlock):
+            self._supervisor.end_block(fault.block, fault.reason)
+        elif isinstance(fault, EndEngine):
+            self._supervisor.fail(fault.reason, now)
             self._abandon(mark)
+
+    def _peer(self, sid: str) -> Peer | None:
+        return self._channel.peers.get(sid) if self._channel is not None else None
+
+    def _node_of(self, sid: str) -> str:
+        peer = self._peer(sid)
+        return str(peer.worker.get("manager", "")) if peer is not None and peer.worker else ""
 
     def _flush(self, now: float) -> None:
         if self._channel is None or not self._sessions.outbox:

@@ -78,6 +78,10 @@ class Record:
             entry.update(facts)
             self._save()
 
+    def jobs(self, mark: str) -> list[str]:
+        """Return an engine's batch jobs as far as they are known."""
+        return list(map(str, self.engines.get(mark, {}).get("jobs", ())))
+
     def forget(self, mark: str) -> None:
         """Strike an engine out."""
         if self.engines.pop(mark, None) is not None:
@@ -86,18 +90,29 @@ class Record:
     def reap(self) -> list[str]:
         """End what engines of earlier lives left behind; return their batch jobs."""
         jobs: list[str] = []
-        for mark, facts in list(self.engines.items()):
+        for mark in list(self.engines):
             ended = end_marked(mark)
             if ended:
                 logger.warning("Ended %s processes that an earlier engine left behind.", ended)
-            jobs.extend(map(str, facts.get("jobs", ())))
+            jobs.extend(self.jobs(mark))
             self.forget(mark)
         return jobs
 
     def _save(self) -> None:
         unfinished = self._path.with_suffix(".part")
-        unfinished.write_text(json.dumps(self.engines), encoding="utf-8")
+        with open(unfinished, "w", encoding="utf-8") as file:
+            json.dump(self.engines, file)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(unfinished, self._path)
+
+
+def clear_directories(objects: Path, last_words: Path) -> None:
+    """Make the directories of results and last words, without what sessions of an earlier life left."""
+    for path in (objects, last_words):
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for path in (*objects.glob("*.result"), *objects.glob("*.part"), *last_words.iterdir()):
+        path.unlink(missing_ok=True)  # nobody asks for them any more
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
@@ -109,13 +124,3 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
         logger.warning("%s cannot be read (%s); processes of an earlier engine may be left.", path, err)
         return {}
     return engines if isinstance(engines, dict) else {}
-
-
-def read_last_words(path: Path) -> str:
-    """Return the first line that faulthandler left, if any, and delete the file."""
-    try:
-        line = path.read_text(encoding="utf-8", errors="replace").split("\n", 1)[0].strip()
-        path.unlink()
-    except OSError:
-        return ""
-    return f" ({line})" if line else ""

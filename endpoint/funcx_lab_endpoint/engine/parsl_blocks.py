@@ -1,4 +1,4 @@
-"""Sessions on Parsl executors: blocks, managers and workers are Parsl's. The only file that knows Parsl.
+"""Sessions on Parsl executors: blocks, managers and workers are Parsl's. It and `block_care` know Parsl.
 
 The executors run without the DataFlowKernel. What is set against the user's config, and why:
 prefetch 0 (a second session would sit behind a busy worker), short heartbeats (a killed worker
@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,12 @@ from parsl.addresses import get_all_addresses
 from parsl.executors import HighThroughputExecutor
 from parsl.executors.status_handling import BlockProviderExecutor
 from parsl.jobs.job_status_poller import JobStatusPoller
-from parsl.jobs.states import JobState
 from parsl.launchers import SimpleLauncher, SingleNodeLauncher
 from parsl.providers import LocalProvider
 
 from funcx_lab.errors import WorkerLost
 from funcx_lab_endpoint.config import EndpointConfig
+from funcx_lab_endpoint.engine.block_care import BlockCare
 from funcx_lab_endpoint.engine.processes import cores
 from funcx_lab_endpoint.worker.session import serve
 
@@ -33,10 +34,6 @@ logger = logging.getLogger(__name__)
 HEARTBEAT_S = 2
 HEARTBEAT_LIMIT_S = 8
 STRATEGY_PERIOD_S = 1.0
-#: Blocks that fail are asked for again after 1, 2, 4 ... seconds, at most this many.
-BACKOFF_LIMIT_S = 60.0
-_LIVE = (JobState.PENDING, JobState.RUNNING, JobState.HELD, JobState.UNKNOWN)
-_BAD = (JobState.FAILED, JobState.MISSING, JobState.CANCELLED)
 
 
 class ParslBlocks:
@@ -48,17 +45,14 @@ class ParslBlocks:
         The endpoint's config.
     directory : Path
         Where Parsl keeps logs, scripts and certificates of this life of the engine.
-    old_jobs : list of str
-        Batch jobs that an earlier life left behind; cancelled if the provider knows how.
     """
 
-    def __init__(self, config: EndpointConfig, directory: Path, old_jobs: list[str]) -> None:
+    def __init__(self, config: EndpointConfig, directory: Path) -> None:
         self._executors = list(config.executors) or [_default_executor(config)]
         self._config, self._directory = config, directory
-        self._old_jobs = old_jobs
         self._ended: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
         self._open: dict[str, Any] = {}
-        self._backoffs = {executor.label: _Backoff() for executor in self._executors}
+        self._cares: list[BlockCare] = []
         idle = min(10.0, config.idle_seconds)
         self._poller = JobStatusPoller(
             strategy="htex_auto_scale", max_idletime=idle, strategy_period=STRATEGY_PERIOD_S
@@ -69,7 +63,6 @@ class ParslBlocks:
         for executor in self._executors:
             self._prepare(executor)
             executor.start()
-        self._cancel_old_jobs()
         initial = sum(_slots(executor, "init_blocks") for executor in self._executors)
         scaled = [executor for executor in self._executors if isinstance(executor, BlockProviderExecutor)]
         for executor in scaled:
@@ -117,6 +110,9 @@ class ParslBlocks:
                 raise WorkerLost(f"The interchange of {executor.label} ended with code {interchange.poll()}.")
             if executor.bad_state_is_set:
                 raise WorkerLost(f"{executor.label} is broken: {executor.executor_exception}")
+            listener = getattr(executor, "_result_queue_thread", None)
+            if listener is not None and not listener.is_alive():
+                raise WorkerLost(f"The thread of {executor.label} that takes results has died.")
         ended = []
         while not self._ended.empty():
             sid, how = self._ended.get()
@@ -125,26 +121,46 @@ class ParslBlocks:
         return ended
 
     def status(self) -> dict[str, Any]:
-        """Return blocks with their states and reasons, managers and workers."""
-        facts: dict[str, Any] = {"blocks": {}, "managers": 0, "workers": 0, "jobs": []}
-        for executor in self._executors:
-            if not isinstance(executor, BlockProviderExecutor):
-                continue
-            for block, status in list(executor.status_facade.items()):
-                if status.state in _LIVE:
-                    job = executor.blocks_to_job_id.get(block)
-                    facts["blocks"][block] = {
-                        "state": status.state.name.lower(),
-                        "job": job,
-                        "reason": status.message or "",
+        """Return blocks with their states and reasons, managers and workers; end blocks that fell silent."""
+        blocks: dict[str, Any] = {}
+        nodes: dict[str, Any] = {}
+        for care in self._cares:
+            managers = care.managers()
+            for block in care.look(managers, time.monotonic()):
+                care.end(block)
+            blocks.update({self._name(care, block): facts for block, facts in care.facts().items()})
+            nodes.update(
+                {
+                    manager["manager"]: {
+                        "block": self._name(care, manager["block_id"]),
+                        "tasks": manager["tasks"],
+                        "workers": manager["worker_count"],
                     }
-                    facts["jobs"].append(job)
-            facts.setdefault("trouble", self._backoffs[executor.label].trouble)
-            if isinstance(executor, HighThroughputExecutor):
-                managers = [manager for manager in executor.connected_managers() if manager["active"]]
-                facts["managers"] += len(managers)
-                facts["workers"] += sum(manager["worker_count"] for manager in managers)
-        return facts
+                    for manager in managers
+                }
+            )
+        return {
+            "blocks": blocks,
+            "nodes": nodes,
+            "managers": len(nodes),
+            "workers": sum(node["workers"] for node in nodes.values()),
+            "jobs": [facts["job"] for facts in blocks.values() if facts["job"]],
+            "trouble": "; ".join(care.trouble for care in self._cares if care.trouble),
+        }
+
+    def end_block(self, name: str) -> None:
+        """End a block that takes sessions and starts none."""
+        for care in self._cares:
+            for block in care.facts():
+                if self._name(care, block) == name:
+                    care.end(block)
+
+    def cancel(self, jobs: list[str]) -> None:
+        """Cancel batch jobs that an earlier engine left behind, if the provider knows how."""
+        for executor in self._executors:
+            provider = getattr(executor, "provider", None)
+            if provider is not None and not isinstance(provider, LocalProvider):
+                _cancel(provider, jobs)
 
     def stop(self) -> None:
         """Cancel every block and end the executors."""
@@ -160,10 +176,12 @@ class ParslBlocks:
             provider.script_dir = str(self._directory / "submit_scripts")
             os.makedirs(provider.script_dir, mode=0o700, exist_ok=True)
         if isinstance(executor, BlockProviderExecutor):
-            backoff = self._backoffs[executor.label]
-            executor.block_error_handler = backoff.handle
-            backoff.max_blocks = executor.provider.max_blocks
+            care = BlockCare(executor)
+            executor.block_error_handler = care.handle
+            self._cares.append(care)
         if isinstance(executor, HighThroughputExecutor):
+            tether = [sys.executable, "-m", "funcx_lab_endpoint.engine.tether"]
+            executor.interchange_launch_cmd = [*tether, *executor.interchange_launch_cmd]
             executor.prefetch_capacity = 0
             executor.heartbeat_period = HEARTBEAT_S
             executor.heartbeat_threshold = HEARTBEAT_LIMIT_S
@@ -171,53 +189,22 @@ class ParslBlocks:
                 executor.address = "127.0.0.1"
                 executor.all_addresses = {"127.0.0.1"}
 
-    def _cancel_old_jobs(self) -> None:
-        provider = getattr(self._executors[0], "provider", None)
-        if not self._old_jobs or provider is None or isinstance(provider, LocalProvider):
-            return
-        resources = getattr(provider, "resources", {})
-        for job in self._old_jobs:
-            resources.setdefault(job, {"job_id": job, "status": None})
-        try:
-            provider.cancel(self._old_jobs)
-        except Exception:  # providers raise what they like; the jobs end by themselves without us
-            logger.exception("Batch jobs %s of an earlier engine could not be cancelled", self._old_jobs)
-        for job in self._old_jobs:
-            resources.pop(job, None)
+    def _name(self, care: BlockCare, block: str) -> str:
+        """Return a name for people; executors number their blocks each for itself."""
+        return block if len(self._cares) == 1 else f"{care.label}/{block}"
 
 
-class _Backoff:
-    """Asks for failing blocks ever more slowly instead of giving the executor up."""
-
-    def __init__(self) -> None:
-        self.max_blocks = 1
-        self.trouble = ""
-        self._seen: set[str] = set()
-        self._failures = 0
-        self._until = 0.0
-
-    def handle(self, executor: Any, status: dict[str, Any]) -> None:
-        """Parsl's ``block_error_handler``: called after each look at the blocks."""
-        now = time.monotonic()
-        connected = set(executor.connected_blocks()) if hasattr(executor, "connected_blocks") else set()
-        for block, job in status.items():
-            if job.state in _BAD and block not in self._seen:
-                self._seen.add(block)
-                self._failures = 0 if block in connected else self._failures + 1
-                self._until = now + min(2.0**self._failures - 1.0, BACKOFF_LIMIT_S)
-                self.trouble = f"block {block} {job.state.name.lower()}: {_explain(job)}"
-                logger.warning("%s", self.trouble)
-            elif job.state == JobState.RUNNING and block in connected:
-                self._failures, self.trouble = 0, ""
-        live = sum(job.state in _LIVE for job in status.values())
-        # Parsl's strategy never goes over max_blocks: holding it down is how one says "not now".
-        executor.provider.max_blocks = self.max_blocks if now >= self._until else min(live, self.max_blocks)
-
-
-def _explain(job: Any) -> str:
-    words = [job.message or "", f"exit code {job.exit_code}" if job.exit_code is not None else ""]
-    words.append((job.stderr_summary or "").strip()[-500:])
-    return "; ".join(word for word in words if word) or "no reason given"
+def _cancel(provider: Any, jobs: list[str]) -> None:
+    """Cancel jobs that this provider did not submit in this life."""
+    resources = getattr(provider, "resources", {})
+    strange = [job for job in jobs if job not in resources]
+    resources.update({job: {"job_id": job, "status": None} for job in strange})
+    try:
+        provider.cancel(strange)
+    except Exception:  # providers raise what they like; the jobs end by themselves without an interchange
+        logger.exception("Batch jobs %s of an earlier engine could not be cancelled", strange)
+    for job in strange:
+        resources.pop(job, None)
 
 
 def _default_executor(config: EndpointConfig) -> HighThroughputExecutor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -45,8 +46,9 @@ class Processes:
         worker = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
         self._living[arguments["sid"]] = worker
         assert worker.stdin is not None  # noqa: S101  # asked for above
-        worker.stdin.write(json.dumps(arguments).encode() + b"\n")
-        worker.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # it has died already; `poll` tells
+            worker.stdin.write(json.dumps(arguments).encode() + b"\n")
+            worker.stdin.close()
 
     def poll(self) -> list[tuple[str, str]]:
         """Return the sessions whose process ended, and how."""
@@ -61,6 +63,12 @@ class Processes:
     def status(self) -> dict[str, Any]:
         """Return facts for people."""
         return {"blocks": {}, "managers": 0, "workers": len(self._living), "jobs": []}
+
+    def end_block(self, name: str) -> None:
+        """Do nothing: there are no blocks."""
+
+    def cancel(self, jobs: list[str]) -> None:
+        """Do nothing: there are no batch jobs."""
 
     def stop(self) -> None:
         """End every worker process."""

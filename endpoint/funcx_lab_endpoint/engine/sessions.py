@@ -12,7 +12,7 @@ Facts come in as method calls; what to send gathers in `outbox`, what to tell th
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from typing import Any
 from funcx_lab.protocol.messages import Event, FunctionBody, Outcome
 from funcx_lab_endpoint.engine.contract import Call, CallDone, CallLost, CallOutput, CallStarted, EngineFact
 from funcx_lab_endpoint.engine.demand import AHEAD_BYTES, AHEAD_CALLS, AHEAD_S, RunTimes, sessions_wanted
+from funcx_lab_endpoint.engine.vitals import Load
 from funcx_lab_endpoint.worker import messages as m
 
 #: Ends that say nothing about how long a function runs.
@@ -53,8 +54,9 @@ class _Session:
     #: seconds and bytes of the calls it holds
     ahead: float = 0.0
     nbytes: int = 0
-    #: takes no more calls
+    #: takes no more calls; takes none while it is silent
     is_closing: bool = False
+    is_doubted: bool = False
     #: this call must stay alone: it is long, a suspect, or may run only once
     alone_seq: int = 0
 
@@ -67,12 +69,22 @@ class Sessions:
         self.outbox: dict[str, list[m.DownItem]] = {}
         #: what to tell the agent
         self.facts: list[EngineFact] = []
+        #: sessions that answered, and what is wrong with them ("" if nothing)
+        self.answers: dict[str, str] = {}
         self.times = RunTimes()
         self._functions: dict[str, FunctionBody] = {}
         self._lines: dict[str, deque[_Job]] = {}
         self._turns: deque[str] = deque()
         self._jobs: dict[str, _Job] = {}
         self._sessions: dict[str, _Session] = {}
+        self._handlers: dict[type, Callable[[_Session, Any], None]] = {
+            m.Done: self._done,
+            m.Output: self._output,
+            m.Started: self._started,
+            m.Starting: self._starting,
+            m.Returned: self._returned,
+            m.Answer: self._answered,
+        }
 
     # --- from the agent -----------------------------------------------------------------------------
 
@@ -119,16 +131,10 @@ class Sessions:
             return
         had_calls = bool(session.jobs)
         for item in items:
-            if isinstance(item, m.Done):
-                self._done(session, item)
-            elif isinstance(item, m.Output):
-                self._output(session, item)
-            elif isinstance(item, m.Started):
-                self._started(session, item)
-            elif isinstance(item, m.Starting):
-                self._starting(session, item)
-            elif isinstance(item, m.Returned):
-                self._returned(session, item)
+            handle = self._handlers.get(type(item))
+            if handle is not None:
+                handle(session, item)
+        session.is_doubted = False
         if had_calls and not session.jobs:
             session.idle_since = now
         while self._turns and self._give(session):
@@ -141,6 +147,18 @@ class Sessions:
             session.is_closing = True
             self._send(session, m.Recall())
             self._send(session, m.Close())
+
+    def doubt(self, sid: str) -> None:
+        """Give a session no call until it is heard again."""
+        session = self._sessions.get(sid)
+        if session is not None:
+            session.is_doubted = True
+
+    def ask(self, sid: str) -> None:
+        """Ask a session which calls it holds."""
+        session = self._sessions.get(sid)
+        if session is not None:
+            self._send(session, m.Ask(session.next_seq - 1))
 
     def lost(self, sid: str, evidence: str) -> None:
         """Take nothing more from a session that is over, and settle its calls."""
@@ -174,7 +192,7 @@ class Sessions:
     @property
     def serving(self) -> int:
         """How many sessions take calls."""
-        return sum(not session.is_closing for session in self._sessions.values())
+        return sum(not s.is_closing and not s.is_doubted for s in self._sessions.values())
 
     @property
     def busy(self) -> int:
@@ -190,6 +208,13 @@ class Sessions:
     def in_hand(self) -> int:
         """How many calls have not ended."""
         return len(self._jobs)
+
+    def load(self, sid: str) -> Load:
+        """Return what a session has to do."""
+        session = self._sessions.get(sid)
+        if session is None or not session.jobs:
+            return Load.IDLE
+        return Load.RUNNING if any(job.is_running for job in session.jobs.values()) else Load.HOLDING
 
     def wanted(self, limit: int) -> int:
         """Return how many sessions the calls in hand are worth, at most ``limit``."""
@@ -238,7 +263,7 @@ class Sessions:
 
     def _give(self, session: _Session) -> bool:
         """Hand ``session`` the next call of the functions in turn if it has room for it."""
-        if session.is_closing or session.alone_seq:
+        if session.is_closing or session.is_doubted or session.alone_seq:
             return False
         for _ in range(len(self._turns)):
             function_id = self._turns[0]
@@ -341,6 +366,11 @@ class Sessions:
         if job is not None:
             job.is_running = True
             self._send(session, m.Go(item.seq))
+
+    def _answered(self, session: _Session, answer: m.Answer) -> None:
+        """Compare with what it should hold; both directions keep their order, so nothing is under way."""
+        missing = [seq for seq in session.jobs if seq <= answer.seq and seq not in answer.held]
+        self.answers[session.sid] = f"it does not know of {len(missing)} of its calls" if missing else ""
 
     def _returned(self, session: _Session, item: m.Returned) -> None:
         for seq in reversed(item.seqs):

@@ -22,6 +22,7 @@ from funcx_lab.errors import ConfigError, MalformedMessage
 from funcx_lab.protocol.messages import FRAME_LIMIT, MESSAGE_TARGET
 from funcx_lab_endpoint.worker import messages as m
 from funcx_lab_endpoint.worker.channel import Channel
+from funcx_lab_endpoint.worker.wire import HEARTBEAT_IVL_MS, HEARTBEAT_LIMIT_MS
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,9 @@ class Peer:
     heard: float
     route: bytes = b""
     worker: dict[str, Any] | None = None
+    #: whether its connection stands, and bytes of memory it said it uses
+    is_connected: bool = False
+    memory: int = 0
     channel: Channel = field(default_factory=Channel)
 
 
@@ -203,8 +207,8 @@ class SideChannel:
         router.setsockopt(zmq.RCVHWM, 0)
         router.setsockopt(zmq.MAXMSGSIZE, FRAME_LIMIT)
         router.setsockopt(zmq.IPV6, 1)
-        router.setsockopt(zmq.HEARTBEAT_IVL, 5000)
-        router.setsockopt(zmq.HEARTBEAT_TIMEOUT, 20000)
+        router.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_IVL_MS)
+        router.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_LIMIT_MS)
         low, high = ports or (49152, 65536)
         try:
             return int(router.bind_to_random_port(f"tcp://{interface}", low, high, max_tries=200))
@@ -236,6 +240,7 @@ class SideChannel:
             self.say_have(peer)
             for kept in peer.channel.repeat(now, reconnected=True):
                 self._put(route, kept)
+        peer.is_connected, peer.memory = True, up.memory
         return peer
 
     def _is_proven(self, peer: Peer, frame: zmq.Frame, hello: m.Hello) -> bool:
@@ -261,17 +266,18 @@ class SideChannel:
         return up.items
 
     def say_have(self, peer: Peer) -> None:
-        """Send a heartbeat, which acknowledges what has come."""
-        self._put(peer.route, m.down_codec.encode(m.Down(0, peer.channel.beat(), [])))
+        """Send a heartbeat, which acknowledges what has come and tells whether the connection stands."""
+        peer.is_connected = self._put(peer.route, m.down_codec.encode(m.Down(0, peer.channel.beat(), [])))
 
-    def _put(self, route: bytes, frame: bytes) -> None:
+    def _put(self, route: bytes, frame: bytes) -> bool:
         if not route:
-            return
+            return False
         try:
             self._router.send(route, _FIRST_PART)
             self._router.send(frame, zmq.NOBLOCK)
         except zmq.ZMQError:
-            pass  # not connected now; what counts is kept and repeated
+            return False  # not connected now; what counts is kept and repeated
+        return True
 
 
 def _split(items: list[m.DownItem]) -> list[list[m.DownItem]]:

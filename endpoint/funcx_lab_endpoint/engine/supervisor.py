@@ -83,6 +83,16 @@ class Supervisor:
         """Ask the engine for one session."""
         self._tell({"open": arguments})
 
+    def end_block(self, block: str, reason: str) -> None:
+        """Ask the engine to end a block that does not work."""
+        logger.error("Block %s is ended: %s", block, reason)
+        self.trouble = f"block {block} was ended: {reason}"
+        self._tell({"end_block": block})
+
+    def forgive(self, now: float) -> None:
+        """Count no silence before ``now``."""
+        self._heard = now
+
     def poll(self, now: float, ready: list[Any]) -> list[dict[str, Any]]:
         """Return what the engine reports; ``{"event": "failed", "mark", "reason"}`` when it was killed."""
         process = self._process
@@ -123,8 +133,10 @@ class Supervisor:
         self._bury()
 
     def release(self, mark: str) -> None:
-        """End whatever an engine that failed has left."""
+        """End whatever an engine that failed has left; its batch jobs are cancelled by the next one."""
         end_marked(mark)
+        self._old_jobs += self._record.jobs(mark)
+        self._cancel_old_jobs()
         self._record.forget(mark)
 
     def stop(self, timeout: float) -> None:
@@ -143,6 +155,7 @@ class Supervisor:
 
     def _spawn(self, now: float) -> None:
         self.mark = secrets.token_hex(8)
+        self._record.note(self.mark, jobs=self._old_jobs)  # before there is anything to end
         directory = self._runs / self.mark
         directory.mkdir(mode=0o700)
         environment = dict(os.environ)
@@ -167,8 +180,12 @@ class Supervisor:
         os.set_blocking(self._stdout, False)
         self._readiness.watch(self._stdout, ("engine", self.mark))
         self._heard = self._started = now
-        self._tell({"config": str(self._config), "directory": str(directory), "old_jobs": self._old_jobs})
-        self._old_jobs = []
+        self._tell({"config": str(self._config), "directory": str(directory)})
+
+    def _cancel_old_jobs(self) -> None:
+        if self.is_ready and self._old_jobs:
+            self._tell({"cancel": self._old_jobs})
+            self._old_jobs = []
 
     def _tell(self, command: dict[str, Any]) -> None:
         self._outgoing += json.dumps(command).encode() + b"\n"
@@ -200,6 +217,7 @@ class Supervisor:
             for pid in self._watched:
                 self._readiness.watch_process(pid, ("interchange", pid))
             self._record.note(self.mark, interchange=self._watched)
+            self._cancel_old_jobs()
         elif event["event"] == "status" and event["jobs"]:
             self._record.note(self.mark, jobs=event["jobs"])
 

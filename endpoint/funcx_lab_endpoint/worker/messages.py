@@ -14,7 +14,7 @@ import msgspec
 from funcx_lab.protocol.messages import Codec, ErrorInfo, Event, FunctionBody
 
 #: Version of these messages; a session of another version is turned away.
-SESSION_VERSION = 1
+SESSION_VERSION = 2
 
 
 class Arguments(msgspec.Struct, frozen=True):
@@ -38,7 +38,7 @@ class Arguments(msgspec.Struct, frozen=True):
     public_key: str = ""
     secret_key: str = ""
     #: end when the agent was not heard for this long
-    agent_gone_s: float = 120.0
+    agent_gone_s: float = 50.0
 
 
 # --- from the agent ---------------------------------------------------------------------------------
@@ -82,7 +82,13 @@ class Close(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Finish what you have and end."""
 
 
-DownItem = Learn | Run | Go | Recall | Stop | Close
+class Ask(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Say which calls you hold; ``seq`` is the last one that was sent."""
+
+    seq: int
+
+
+DownItem = Learn | Run | Go | Recall | Stop | Close | Ask
 
 
 # --- from the session -------------------------------------------------------------------------------
@@ -140,13 +146,20 @@ class Returned(msgspec.Struct, frozen=True, array_like=True, tag=True):
     seqs: list[int]
 
 
+class Answer(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """The answer to `Ask`: the calls that have not ended, ``seq`` as asked."""
+
+    seq: int
+    held: list[int]
+
+
 class Bye(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """The session ends now."""
 
     reason: str
 
 
-UpItem = Hello | Starting | Started | Output | Done | Returned | Bye
+UpItem = Hello | Starting | Started | Output | Done | Returned | Answer | Bye
 
 
 class Down(msgspec.Struct, frozen=True, array_like=True):
@@ -163,8 +176,9 @@ class Up(msgspec.Struct, frozen=True, array_like=True):
     number: int
     have: int
     items: list[UpItem]
-    #: set in frame 0 only
+    #: set in frame 0 only; and bytes of memory in use
     sid: str = ""
+    memory: int = 0
 
 
 #: Decodes what the agent sends.

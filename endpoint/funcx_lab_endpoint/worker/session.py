@@ -14,7 +14,6 @@ import signal
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -26,6 +25,7 @@ from funcx_lab_endpoint.worker import messages as m
 from funcx_lab_endpoint.worker.call import Caller, Ended
 from funcx_lab_endpoint.worker.output import Capture
 from funcx_lab_endpoint.worker.place import entered, facts
+from funcx_lab_endpoint.worker.running import Running
 from funcx_lab_endpoint.worker.surroundings import Interrupter, Surroundings, scrub_environment
 from funcx_lab_endpoint.worker.wire import Wire
 
@@ -41,10 +41,6 @@ DEAF_S = 8.0
 _QUIET_TICKS = 120
 #: Calls shorter than this (seconds) may share a frame for as long as this; all others leave alone.
 GATHER_S = 0.0005
-_STOP_WORDS = {
-    "TASK_CANCELLED": "The call was cancelled",
-    "WALLTIME_REACHED": "The call reached its walltime",
-}
 
 
 def serve(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -80,16 +76,6 @@ def _run(session: Session) -> str:
         session.close()
 
 
-@dataclass(slots=True)
-class _Running:
-    run: m.Run
-    begun: float
-    wall: float
-    is_told: bool = False
-    stop_code: str = ""
-    kill_at: float = float("inf")
-
-
 class Session:
     """The state of one serving session; `run` serves."""
 
@@ -97,7 +83,7 @@ class Session:
         self._last_words = last_words
         self._calls: deque[m.Run] = deque()
         self._functions: dict[str, FunctionBody] = {}
-        self._running: _Running | None = None
+        self._running: Running | None = None
         #: results about to leave
         self._gathered: list[m.UpItem] = []
         self._gathered_since = 0.0
@@ -165,17 +151,23 @@ class Session:
     def _why_end(self, now: float) -> str:
         if self._closing:
             return self._closing
-        if self._wire.is_agent_gone(now):
-            return "the agent is gone"
+        if self._is_agent_gone(now):
+            return f"the agent was not heard for {now - self._wire.heard:.0f} s"
         if os.getppid() != self._parent:
             return "its manager is gone"
         return ""
+
+    def _is_agent_gone(self, now: float) -> bool:
+        """Ask the wire, after a look at it: a call may have kept us from looking for an hour."""
+        if self._wire.is_agent_gone(now):
+            self._obey(self._wire.read())
+        return self._wire.is_agent_gone(now)
 
     def _run_call(self, run: m.Run) -> None:
         if run.confirm and not self._is_confirmed(run):
             return
         begun = time.perf_counter()
-        running = _Running(run, begun, time.time())
+        running = Running(run, begun, time.time())
         self._capture.begin()
         self._running = running
         if not self._active.is_set():
@@ -210,7 +202,7 @@ class Session:
             now = time.monotonic()
             if now >= self._wire.next_beat:
                 self._wire.beat(now)
-            if self._wire.is_agent_gone(now):
+            if self._is_agent_gone(now):
                 self._calls.clear()
                 return False
             self._obey(self._wire.wait())
@@ -219,23 +211,11 @@ class Session:
         self._calls.popleft()
         return True
 
-    def _finish(self, running: _Running, ended: Ended, seconds: float) -> None:
+    def _finish(self, running: Running, ended: Ended, seconds: float) -> None:
         if running.stop_code and not ended.ok:
-            ended = Ended(False, error=self._stop_error(running))
+            ended = Ended(False, error=running.stop_error())
         first, events = self._capture.take(0.0, final=True)
-        done = m.Done(
-            running.run.seq,
-            ended.ok,
-            ended.payload,
-            ended.error,
-            running.wall,
-            running.wall + seconds,
-            seconds,
-            first,
-            events,
-            ended.path,
-        )
-        self._gathered.append(done)
+        self._gathered.append(running.done(ended, seconds, first, events))
         clock = running.begun + seconds
         is_short = seconds < GATHER_S and bool(self._calls)
         if not is_short or clock - self._gathered_since > GATHER_S:
@@ -246,13 +226,6 @@ class Session:
         if self._gathered:
             gathered, self._gathered = self._gathered, []
             self._wire.send(gathered)
-
-    def _stop_error(self, running: _Running) -> ErrorInfo:
-        seconds = time.perf_counter() - running.begun
-        words = _STOP_WORDS[running.stop_code]
-        if running.stop_code == "WALLTIME_REACHED":
-            words += f" of {running.run.walltime_s:g} s"
-        return ErrorInfo(running.stop_code, f"{words} and was stopped after {seconds:.2f} s.")
 
     def _take_lock(self) -> None:
         if self._lock.acquire(blocking=False):
@@ -280,24 +253,24 @@ class Session:
                 if self._running is not None:  # begun between the last look and the clear
                     self._active.set()
 
-    def _attend(self, running: _Running) -> None:
+    def _attend(self, running: Running) -> None:
         """Own the socket for as long as this call runs."""
         if self._is_wanted:
             return
         with self._lock:
             self._send_gathered()
             while self._running is running and not self._is_wanted:
+                self._poller.poll(self._patience_ms(running))
                 now = time.monotonic()
-                self._keep_time(running, now)
-                if now >= self._wire.next_beat:
-                    self._wire.beat(now)
-                ready = dict(self._poller.poll(self._patience_ms(running)))
-                if self._wire.socket in ready:
-                    self._obey(self._wire.read())
+                self._obey(self._wire.read())  # before any thought of silence: we may have been stopped
                 self._capture.drain()
                 self._tell_output(running)
+                if now >= self._wire.next_beat:
+                    self._wire.beat(now)
+                if not self._is_wanted:
+                    self._keep_time(running, now)
 
-    def _patience_ms(self, running: _Running) -> int:
+    def _patience_ms(self, running: Running) -> int:
         age = time.perf_counter() - running.begun
         waits = [self._wire.next_beat - time.monotonic(), running.kill_at - time.perf_counter()]
         if not running.is_told:
@@ -308,7 +281,7 @@ class Session:
             waits.append(0.02)
         return max(0, int(min(waits) * 1000) + 1)
 
-    def _keep_time(self, running: _Running, now: float) -> None:
+    def _keep_time(self, running: Running, now: float) -> None:
         clock = time.perf_counter()
         age = clock - running.begun
         if not running.is_told and age >= STARTED_S:
@@ -320,16 +293,16 @@ class Session:
         if self._interrupter.is_wanted:
             signal.pthread_kill(self._main, signal.SIGINT)
         if clock >= running.kill_at:
-            self._give_up(running, self._stop_error(running))
+            self._give_up(running, running.stop_error())
         if self._wire.is_agent_gone(now) or self._wire.is_fenced:
             self._give_up(running, None)
 
-    def _tell_output(self, running: _Running) -> None:
+    def _tell_output(self, running: Running) -> None:
         first, events = self._capture.take(time.time())
         if events:
             self._wire.send([m.Output(running.run.seq, first, events)])
 
-    def _stop(self, running: _Running, code: str) -> None:
+    def _stop(self, running: Running, code: str) -> None:
         """Interrupt the user's function; if it does not end within the grace, end this process."""
         if running.stop_code:
             return
@@ -338,16 +311,15 @@ class Session:
         self._interrupter.is_wanted = True
         signal.pthread_kill(self._main, signal.SIGINT)
 
-    def _give_up(self, running: _Running, error: ErrorInfo | None) -> None:
+    def _give_up(self, running: Running, error: ErrorInfo | None) -> None:
         """Report the running call if there is somebody to hear, and kill this process."""
         if error is not None:
             first, events = self._capture.take(0.0, final=True)
             seconds = time.perf_counter() - running.begun
-            wall = running.wall
             self._wire.send(
                 [
                     m.Returned([run.seq for run in self._calls]),
-                    m.Done(running.run.seq, False, b"", error, wall, wall + seconds, seconds, first, events),
+                    running.done(Ended(False, error=error), seconds, first, events),
                     m.Bye("a stopped call did not end"),
                 ]
             )
@@ -368,6 +340,8 @@ class Session:
                 self._hand_back(list(self._calls))
             elif isinstance(item, m.Stop):
                 self._cancel(item.seq)
+            elif isinstance(item, m.Ask):
+                self._answer(item)
             else:
                 self._closing = "told to end"
 
@@ -376,6 +350,13 @@ class Session:
             self._stop(self._running, "TASK_CANCELLED")
         else:
             self._hand_back([run for run in self._calls if run.seq == seq])
+
+    def _answer(self, asked: m.Ask) -> None:
+        self._send_gathered()
+        held = [run.seq for run in self._calls]
+        if self._running is not None:
+            held.append(self._running.run.seq)
+        self._wire.send([m.Answer(asked.seq, held)])
 
     def _hand_back(self, runs: list[m.Run]) -> None:
         if runs:

@@ -10,10 +10,15 @@ import zmq
 from funcx_lab.errors import MalformedMessage
 from funcx_lab_endpoint.worker import messages as m
 from funcx_lab_endpoint.worker.channel import Channel
+from funcx_lab_endpoint.worker.place import resident_bytes
 
 #: Seconds between heartbeats; how long the last frames may take to leave.
 BEAT_S = 2.0
 LINGER_S = 5.0
+#: ZeroMQ's own heartbeats, milliseconds: they break the connection of a process that is dead or
+#: stopped, but not of one whose C code keeps Python from running.
+HEARTBEAT_IVL_MS = 3000
+HEARTBEAT_LIMIT_MS = 12000
 #: Unacknowledged frames from the agent that are acknowledged without waiting for a heartbeat.
 _OWED_FRAMES = 64
 
@@ -38,6 +43,11 @@ class Wire:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.socket = self._dial(arguments)
         self._heard = self.next_beat = time.monotonic()
+
+    @property
+    def heard(self) -> float:
+        """When the agent was last heard (monotonic seconds)."""
+        return self._heard
 
     def is_agent_gone(self, now: float) -> bool:
         """Whether nothing was heard for so long that nobody will come back."""
@@ -89,7 +99,7 @@ class Wire:
         self._context.term()
 
     def _hello(self) -> bytes:
-        return m.up_codec.encode(m.Up(0, self._channel.beat(), self._items, self._sid))
+        return m.up_codec.encode(m.Up(0, self._channel.beat(), self._items, self._sid, resident_bytes()))
 
     def _open(self, frame: bytes) -> list[m.DownItem]:
         try:
@@ -131,8 +141,8 @@ def _connect(
     dealer.setsockopt(zmq.SNDHWM, 0)
     dealer.setsockopt(zmq.RCVHWM, 0)
     dealer.setsockopt(zmq.IPV6, 1)
-    dealer.setsockopt(zmq.HEARTBEAT_IVL, 5000)
-    dealer.setsockopt(zmq.HEARTBEAT_TIMEOUT, 20000)
+    dealer.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_IVL_MS)
+    dealer.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_LIMIT_MS)
     dealer.setsockopt(zmq.RECONNECT_IVL_MAX, 2000)
     if arguments.server_key:
         dealer.curve_serverkey = arguments.server_key.encode()

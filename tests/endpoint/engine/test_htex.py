@@ -121,7 +121,7 @@ def test_any_parsl_config_runs_without_prefetch_and_with_short_heartbeats(make_d
 @pytest.mark.slow
 def test_pool_that_hangs_is_rebuilt(make_driver, monkeypatch):
     """A worker that waits for work holds the queue's lock; if it hangs, all do, and Parsl never notices."""
-    monkeypatch.setattr("funcx_lab_endpoint.engine.host.STUCK_S", 6.0)
+    monkeypatch.setattr("funcx_lab_endpoint.engine.progress.STUCK_S", 6.0)
     driver = make_driver("Config(max_workers_per_node={workers}, idle_seconds=4)", workers=1)
     driver.end_of(driver.submit(len, "abc"), limit=40)
     (worker,) = driver.host.status()["worker_pids"]

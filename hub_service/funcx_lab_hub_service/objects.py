@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import errno
 import hashlib
 import os
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
     from funcx_lab_hub_service.auth.principals import Principal
     from funcx_lab_hub_service.store.database import Database
 
+#: An object that was uploaded or asked for within so many seconds is kept, whoever refers to it.
+_WANTED_S = 3600.0
+#: Entries looked through at once.
+_SWEEP_PIECE = 200
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -182,7 +188,44 @@ class Objects:
         path = self._path(sha256)
         if size is None or not path.is_file():
             raise ObjectNotFound
+        with contextlib.suppress(OSError):  # of a file that is still wanted; see `sweep`
+            os.utime(path)
         return path, size
+
+    async def sweep(self, before: float) -> int:
+        """Delete objects that came in before ``before`` (Unix seconds) and that no task refers to.
+
+        A file's mtime says when it was last uploaded or asked for; one that was wanted lately stays.
+
+        Returns
+        -------
+        int
+            How many were deleted.
+        """
+        place: int | None = 0
+        total = 0
+        while place is not None:
+            found, place = store.unwanted(self._database.reader, place, before, _SWEEP_PIECE)
+            idle = [sha256 for sha256 in found if self._is_idle(sha256)]
+            if idle:
+                gone = await self._database.write(
+                    lambda connection, idle=idle: store.delete_unwanted(connection, idle, before)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+                )
+                await asyncio.to_thread(self._unlink, gone)
+                total += len(gone)
+            await asyncio.sleep(0)
+        return total
+
+    def _is_idle(self, sha256: str) -> bool:
+        try:
+            return time.time() - self._path(sha256).stat().st_mtime > _WANTED_S
+        except FileNotFoundError:
+            return True
+
+    def _unlink(self, sha256s: list[str]) -> None:
+        for sha256 in sha256s:
+            if self._is_idle(sha256):
+                self._path(sha256).unlink(missing_ok=True)
 
     def _path(self, sha256: str) -> Path:
         return self._directory / sha256[:2] / sha256

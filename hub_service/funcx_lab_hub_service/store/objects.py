@@ -74,14 +74,15 @@ def unwanted(
     return [sha256 for _, sha256, used in rows if not used], rows[-1][0] if len(rows) == limit else None
 
 
-def delete_unwanted(connection: sqlite3.Connection, sha256s: list[str]) -> list[str]:
-    """Forget those of the objects that still no task refers to; return them."""
+def delete_unwanted(connection: sqlite3.Connection, sha256s: list[str], before: float) -> list[str]:
+    """Forget those of the objects that still no task refers to and nobody uploaded since; return them."""
     gone = []
     for sha256 in dict.fromkeys(sha256s):
         if connection.execute(
             "DELETE FROM objects WHERE sha256 = ?1 AND NOT EXISTS (SELECT 1 FROM bodies WHERE object = ?1)"
-            " AND NOT EXISTS (SELECT 1 FROM results WHERE object = ?1)",
-            (sha256,),
+            " AND NOT EXISTS (SELECT 1 FROM results WHERE object = ?1)"
+            " AND NOT EXISTS (SELECT 1 FROM objects WHERE sha256 = ?1 AND created >= ?2)",
+            (sha256, before),
         ).rowcount:
             gone.append(sha256)
     return gone

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -30,6 +31,7 @@ from funcx_lab.protocol.messages import (
     Tasks as TasksMessage,
 )
 from funcx_lab.protocol.stream import NewTask
+from funcx_lab_hub_service.admission import Admission
 from funcx_lab_hub_service.auth.principals import Principal
 from funcx_lab_hub_service.endpoints import Endpoints
 from funcx_lab_hub_service.feed import Feed
@@ -49,9 +51,17 @@ def new_id() -> str:
 class Core:
     """Store and rules on one directory, with an endpoint ``box`` and a function."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        clock: Callable[[], float] = time.time,
+        admission: Admission | None = None,
+        **options: Any,
+    ) -> None:
         self.directory = directory
-        self.database = Database(directory / "hub.db")
+        self.clock, self.admission = clock, admission
+        self.database = Database(directory / "hub.db", **options)
         self.endpoint_id = self.function_id = ""
         self.group_id = new_id()
 
@@ -61,7 +71,11 @@ class Core:
         self.endpoints = Endpoints(self.database)
         self.endpoints.start()
         self.functions = Functions(self.database)
-        self.tasks = Tasks(self.database, self.endpoints, self.functions, self.feed)
+        self.tasks = Tasks(
+            *(self.database, self.endpoints, self.functions, self.feed),
+            admission=self.admission,
+            clock=self.clock,
+        )
         self.endpoint_id, self.enrolment_token = await self.endpoints.register(ME, "box")
         self.function_id = await self.functions.register(ME, "f", b"body", "funcx-lab")
         return self
@@ -86,8 +100,8 @@ class Core:
 
 
 @contextlib.asynccontextmanager
-async def opened(directory: Path) -> AsyncIterator[Core]:
-    core = await Core(directory).open()
+async def opened(directory: Path, **options: Any) -> AsyncIterator[Core]:
+    core = await Core(directory, **options).open()
     try:
         yield core
     finally:

@@ -1,8 +1,9 @@
 """Places at which a test may end the process, as a power switch would.
 
 Set ``FUNCX_LAB_CRASH_AT`` to ``NAME`` or ``NAME:N`` and the process ends with status 77 when it comes to
-that place for the ``N``-th time (the first by default). ``NAME:N:FILE`` makes it happen once only: FILE is made
-then, and a process that finds it there does not crash. Anyone who can set it could as well kill the process.
+that place for the ``N``-th time (the first by default). With ``NAME:N:FILE`` it happens once only: FILE is
+made then, and a process that finds it there does not crash. Anyone who can set it could as well kill the
+process.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ class Run:
         self.settings = settings
         self.lab = Lab(directory / "home", settings.workers)
         self.group_id = str(uuid.uuid4())
-        self.client: subprocess.Popen[bytes]
+        self._process: subprocess.Popen[bytes] | None = None
         self._seen, self._executions = Tail(directory / "client"), Tail(directory / "executions")
         self._begun: dict[str, float] = {}
         self._workers: dict[int, bool] = {}
@@ -80,11 +80,17 @@ class Run:
 
     # --- the client ---------------------------------------------------------------------------------
 
+    @property
+    def client(self) -> subprocess.Popen[bytes]:
+        """The client's process."""
+        assert self._process is not None, "it was not started"
+        return self._process
+
     def start_client(self) -> None:
         """Start the client."""
         log = os.open(self.directory / "client.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            self.client = subprocess.Popen(
+            self._process = subprocess.Popen(
                 [sys.executable, "-m", "chaos.client", str(self.directory)],
                 env=self.lab.environment,
                 cwd=Path(__file__).parents[1],
@@ -146,14 +152,25 @@ class Run:
         fault.do(self)
 
         def flows() -> bool:
-            self._look()
-            return self._fresh > fault.ended or self.client.poll() is not None
+            return self.freshest() > fault.ended or self.client.poll() is not None
 
         until(flows, STUCK_S, f"an outcome after {fault.name}")
         if self._fresh > fault.ended:
             fault.recovery = time.monotonic() - fault.ended
 
+    def freshest(self) -> float:
+        """Return when the latest of the runs began whose outcome the client has seen (monotonic seconds)."""
+        self._look()
+        return self._fresh
+
     # --- the end ------------------------------------------------------------------------------------
+
+    def end(self) -> list[int]:
+        """End everything; return the processes that were left over."""
+        if self._process is not None:
+            self.client.kill()
+            self.client.wait()
+        return self.lab.stop()
 
     def judge(self) -> Verdict:
         """Compare the records; the service has stopped."""
@@ -172,10 +189,9 @@ def perform(settings: Settings, directory: Path, say: bool = False) -> Result:
     """
     run, begin = Run(directory, settings), time.monotonic()
     faults = list(plan(settings.kills, settings.freezes, settings.seed, settings.longest_freeze_s))
-    run.lab.start()
-    run.start_client()
-    left: list[int] = []
     try:
+        run.lab.start()
+        run.start_client()
         for number, fault in enumerate(faults, 1):
             run.wait_for(number * settings.tasks // (len(faults) + 1))
             run.hit(fault)
@@ -184,9 +200,7 @@ def perform(settings: Settings, directory: Path, say: bool = False) -> Result:
                 print(f"{run.outcomes()} tasks, {number}/{len(faults)} {fault.name}: {seconds}", flush=True)
         run.wait_for(settings.tasks + 1)
     finally:
-        run.client.kill()
-        run.client.wait()
-        left = run.lab.stop()
+        left = run.end()
     return Result(settings, run.judge(), faults, time.monotonic() - begin, left)
 
 

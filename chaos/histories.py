@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import sys
 import time
+import traceback
 from collections.abc import Iterable
 from typing import Any
 
@@ -25,7 +26,14 @@ def history(seed: int) -> dict[str, Any]:
 
 
 def _part(seeds: range) -> list[tuple[int, dict[str, Any]]]:
-    return [(seed, flaws) for seed in seeds if (flaws := history(seed))]
+    return [(seed, flaws) for seed in seeds if (flaws := _safely(seed))]
+
+
+def _safely(seed: int) -> dict[str, Any]:
+    try:
+        return history(seed)
+    except Exception:  # a flaw like any other: the search goes on
+        return {"exception": traceback.format_exc(limit=-4)[-600:]}
 
 
 def run(first: int, count: int, jobs: int) -> Iterable[tuple[int, dict[str, Any]]]:

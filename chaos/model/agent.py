@@ -6,10 +6,20 @@ from typing import TYPE_CHECKING
 
 from chaos.model.engine import Engine
 from chaos.model.process import Process
+from chaos.model.spool import Directory, SteppedSpool
 from funcx_lab.protocol.messages import Bye, agent_codec, forwarder_codec
 from funcx_lab_endpoint.agent_state import AgentState
-from funcx_lab_endpoint.holdings import Holdings
-from funcx_lab_endpoint.instructions import CancelCall, Instruction, Learn, Reconnect, Refusal, Send, Submit
+from funcx_lab_endpoint.holdings import revive
+from funcx_lab_endpoint.instructions import (
+    CancelCall,
+    Instruction,
+    Learn,
+    Reconnect,
+    Refusal,
+    Save,
+    Send,
+    Submit,
+)
 
 if TYPE_CHECKING:
     from chaos.model.world import World
@@ -21,6 +31,8 @@ class Agent:
     def __init__(self, world: World, number: int) -> None:
         self.world, self.number = world, number
         self.is_up, self.is_refused = False, False
+        self.directory = world.directories[number]
+        self.directory.lose()
         self.processes: list[Process] = []
         self._lives = self._nonces = self._peers = 0
         self.life: tuple[int, int] = (number, 0)
@@ -34,7 +46,8 @@ class Agent:
         self._lives += 1
         self.life, self.is_up, self.is_refused = (self.number, self._lives), True, False
         instance = f"agent {self.number}.{self._lives}"
-        self.holdings = Holdings(spool=instance)
+        self.spool = SteppedSpool(self.directory)
+        self.holdings = revive(self.spool.id, self.spool.entries())
         self.state = AgentState(
             instance=instance, holdings=self.holdings, new_nonce=self._new_nonce, takeover=takeover
         )
@@ -48,6 +61,7 @@ class Agent:
     def kill(self) -> None:
         """End as kill -9 does; what its workers run goes on for a while."""
         if self.is_up:
+            self.spool.commit(self.world.r.randint(0, self.spool.waiting))
             self.is_up = False
             self._hang_up()
             for process in self.processes:
@@ -60,14 +74,20 @@ class Agent:
             self.perform()
             if self.state.session is not None:
                 self._do(Send(Bye(self.state.session, "stopped")))
+            self.state.leave()
+            self.perform()
+            self.spool.commit(self.spool.waiting)
             self.kill()
             for process in self.processes:
                 process.kill()
 
     @property
     def open(self) -> int:
-        """How many things it has to keep or to do."""
-        return len(self.holdings) + len(self.holdings.losses) if self.is_up and not self.is_refused else 0
+        """How many things it has to do; a refused agent may not run what it holds."""
+        if not self.is_up:
+            return 0
+        held = sum(not self.is_refused or holding.outcome is not None for holding in self.holdings)
+        return held + len(self.holdings.losses) + self.spool.waiting
 
     # --- the link -----------------------------------------------------------------------------------
 
@@ -119,6 +139,20 @@ class Agent:
                 self.state.engine_fact(fact)
             self.perform()
 
+    def write(self) -> None:
+        """Let the spool's thread do something."""
+        if self.is_up and self.spool.waiting:
+            r, waiting = self.world.r, self.spool.waiting
+            self.state.saved(self.spool.commit(waiting if self.world.calm else r.randint(1, waiting)))
+            self.perform()
+
+    def lose_spool(self) -> None:
+        """Find the spool's file deleted: what the agent holds goes to a new one."""
+        self.directory.lose()
+        self.spool = SteppedSpool(self.directory)
+        self.state.spool_replaced()
+        self.perform()
+
     def perform(self) -> None:
         """Do what the state decided."""
         for instruction in self.state.turn(self.world.clock.now):
@@ -135,10 +169,11 @@ class Agent:
                 self.engine.submit(calls)
             case CancelCall(task_id):
                 self.engine.cancel(task_id)
+            case Save():
+                self.spool.save(instruction)
             case Reconnect():
                 self.lose_link()
             case Refusal(code):
                 self.is_refused = code == "ENDPOINT_BUSY"
-                self.lose_link()
             case _:
                 self.world.truth.flaw("no such instruction", instruction)

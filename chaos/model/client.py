@@ -10,32 +10,25 @@ from chaos.model.store import ENDPOINT
 from funcx_lab.errors import FuncxLabError
 from funcx_lab.protocol.messages import TaskOptions
 from funcx_lab.protocol.stream import NewTask, OutcomeItem, client_codec, service_codec
-
-try:
-    from funcx_lab.stream.state import StreamState
-    from funcx_lab.stream.submit_queue import Route
-except ImportError:
-    from funcx_lab.stream_state import StreamState
-    from funcx_lab.submit_queue import Route
+from funcx_lab.stream.state import StreamState
+from funcx_lab.stream.submit_queue import Route
 
 if TYPE_CHECKING:
     from chaos.model.world import World
 
 GROUP = "00000000-0000-0000-0000-000000000001"
-#: Refusals that may pass: the same task is submitted again.
-_PASSING = ("STORAGE_FULL", "SERVICE_UNAVAILABLE", "TOO_MANY_REQUESTS")
 
 
 @dataclass
 class Entry:
-    """One task in the journal."""
+    """One task as its user knows it."""
 
     submitted: bool = False
-    #: whether an earlier life may have sent it
-    sent: bool = False
+    #: the user was told that it is safe
     acknowledged: bool = False
+    #: the user does not care any more
     left: bool = False
-    #: whether its outcome reached the caller
+    #: its outcome reached the user
     seen: bool = False
 
 
@@ -63,26 +56,20 @@ class Client:
 
     def __init__(self, world: World) -> None:
         self.world, self.truth = world, world.truth
-        self.journal = {task_id: Entry() for task_id in self.truth.tasks}
+        self.entries = {task_id: Entry() for task_id in self.truth.tasks}
+        #: what a crash leaves: submitted and not known to be settled
+        self.journal: dict[str, tuple[Route, NewTask]] = {}
         self.pipe: Pipe | None = None
         self.restart()
 
     def restart(self) -> None:
-        """Begin a new life with what the journal says."""
+        """Begin a new life: what the journal holds is handed over, and what was not seen is asked for."""
         self.state = StreamState()
-        for task_id, entry in self.journal.items():
-            entry.sent = entry.submitted
+        for task_id, (route, task) in self.journal.items():
+            self.state.hand_over(route, task, Sink(self, task_id, self.state))
+        for task_id, entry in self.entries.items():
             if entry.submitted and not entry.seen and not entry.left:
-                self._open(task_id, entry)
-
-    def _open(self, task_id: str, entry: Entry) -> None:
-        sink = Sink(self, task_id, self.state)
-        if entry.acknowledged:
-            self.state.watch(task_id, sink)
-        else:
-            self.state.submit(self._route(task_id), NewTask(task_id, b"in"), sink)
-            if entry.sent:  # in an earlier life: only the service can tell how it stands
-                self.state._tasks[task_id].sent = True
+                self.state.watch(task_id, Sink(self, task_id, self.state))
 
     def _route(self, task_id: str) -> Route:
         options = TaskOptions(at_most_once=True) if task_id in self.truth.once else None
@@ -91,19 +78,20 @@ class Client:
     @property
     def is_content(self) -> bool:
         """Whether nothing more is to be done or heard."""
-        return all(entry.seen or entry.left for entry in self.journal.values())
+        return all(entry.seen or entry.left for entry in self.entries.values())
 
     # --- what it does by itself ---------------------------------------------------------------------
 
     def step(self) -> None:
         """Do one thing."""
         world, r = self.world, self.world.r
-        for task_id, entry in self.journal.items():
+        for task_id, entry in self.entries.items():
             if not entry.submitted and (world.calm or self.truth.born[task_id] <= world.progress):
                 entry.submitted = True
-                self._open(task_id, entry)
+                self.state.submit(self._route(task_id), NewTask(task_id, b"in"), Sink(self, task_id, self.state))
+                self._write()
         task_id = r.choice(self.truth.tasks)
-        entry = self.journal[task_id]
+        entry = self.entries[task_id]
         if entry.submitted and not entry.left:
             if task_id in self.truth.abandoned and r.random() < 0.03:
                 self._leave(task_id, entry)
@@ -116,6 +104,7 @@ class Client:
     def _leave(self, task_id: str, entry: Entry) -> None:
         """Never ask for this task again; a new life that knows nothing of it is the simplest way."""
         entry.left = True
+        self.journal.pop(task_id, None)
         self.hang_up()
         self.restart()
 
@@ -132,8 +121,20 @@ class Client:
         if self.pipe is None:
             self.pipe = self.world.hub.connect()
             self.state.connected()
+        if self.state.resend_pending and self.world.r.random() < 0.3:
+            self.state.resend()
         while (message := self.state.next_message()) is not None:
             self.pipe.up.append(client_codec.encode(message))
+
+    def _write(self) -> None:
+        """Bring the journal up to date; a record of something settled may be late."""
+        for route, task in self.state.taken:
+            self.journal[task.task_id] = route, task
+        for task in self.state.settled:
+            if self.world.calm or self.world.r.random() < 0.7:
+                self.journal.pop(task.task_id, None)
+        self.state.taken.clear()
+        self.state.settled.clear()
 
     # --- the connection -----------------------------------------------------------------------------
 
@@ -144,6 +145,7 @@ class Client:
             return
         if pipe.down:
             self.state.receive(service_codec.decode(pipe.down.popleft()))
+            self._write()
         elif pipe.is_broken:
             self.hang_up()
 
@@ -158,21 +160,20 @@ class Client:
 
     def accepted(self, task_id: str) -> None:
         """Hear that a task is safe."""
-        self.journal[task_id].acknowledged = True
+        self.entries[task_id].acknowledged = True
         self.truth.acknowledged.add(task_id)
 
     def ended(self, task_id: str, outcome: tuple[str, bytes, str]) -> None:
         """Hear an outcome."""
-        self.journal[task_id].seen = True
+        self.entries[task_id].seen = True
         self.truth.see(task_id, outcome)
 
     def refused(self, task_id: str, error: FuncxLabError) -> None:
         """Hear that no outcome will come."""
-        entry = self.journal[task_id]
-        if error.code in _PASSING:
-            entry.submitted = False
-        elif error.code == "TASK_NOT_FOUND" and entry.acknowledged:
+        if error.code == "TASK_NOT_FOUND" and task_id in self.truth.acknowledged:
             self.truth.flaw("acknowledged task unknown", task_id)
+        elif error.code == "TASK_NOT_FOUND":
+            self.entries[task_id].submitted = False  # it was cancelled before it left, in an earlier life
         else:
             self.truth.flaw("task refused", task_id, error)
 

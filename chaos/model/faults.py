@@ -49,6 +49,27 @@ def _engine_ends_with_agent(world: World, agent: Agent) -> None:
             process.kill()
 
 
+def _scratch_is_lost(world: World) -> None:
+    agent = _either(world, 0.7)
+    agent.kill()
+    agent.directory.lose()
+    agent.start()
+
+
+def _spool_is_deleted(world: World) -> None:
+    agent = _either(world, 0.7)
+    if agent.is_up:
+        agent.lose_spool()
+
+
+def _directory_is_copied(world: World) -> None:
+    """The agent's directory is copied and started elsewhere."""
+    first, second = world.agents
+    second.kill()
+    second.directory.copy(first.directory)
+    second.start(takeover=world.r.random() < 0.3)
+
+
 def _second_agent_takes_over(world: World) -> None:
     agent = _either(world, 0.5)
     agent.kill()
@@ -57,9 +78,6 @@ def _second_agent_takes_over(world: World) -> None:
 
 def _client_dies(world: World) -> None:
     world.client.hang_up()
-    for entry in world.client.journal.values():
-        if world.r.random() < 0.5 and not entry.seen:
-            entry.acknowledged = False  # the mark was not on disk yet
     world.client.restart()
 
 
@@ -112,6 +130,9 @@ _TABLE: dict[Callable[[World], None], float] = {
     _hub_dies: 22,
     _network_is_cut: 10,
     _agent_dies: 18,
+    _scratch_is_lost: 3,
+    _spool_is_deleted: 1,
+    _directory_is_copied: 4,
     _second_agent_takes_over: 3,
     _client_dies: 5,
     _stream_breaks: 5,

@@ -58,7 +58,7 @@ class Hub:
         self.database = SteppedDatabase(world.disk.connection, boot, self.loop)
         endpoints, functions, feed = Endpoints(self.database), Functions(self.database), Feed()
         endpoints.start()
-        self.tasks = Tasks(self.database, endpoints, functions, feed)
+        self.tasks = Tasks(self.database, endpoints, functions, feed, clock=world.clock.time)
         self.forwarder = Forwarder(self.tasks, endpoints, functions, boot=boot, key_file=Path("key"))
         self.loop.create_task(self.forwarder.start())
         self.loop.run()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -30,8 +31,9 @@ class Clock:
         """Return the Unix time that the machines of this world believe in."""
         return WALL_AT_START + self.now + self.skew
 
-    def localtime(self, _seconds: float | None = None) -> None:
-        """Return nothing; only `strftime` gets it."""
+    def localtime(self, seconds: float | None = None) -> time.struct_time:
+        """Return a date."""
+        return time.gmtime(self.time() if seconds is None else seconds)
 
     def strftime(self, _format: str, _time: object = None) -> str:
         """Return the same text always: reasons are for people."""

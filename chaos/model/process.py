@@ -181,6 +181,7 @@ class Process:
         if run.confirm and self._go != run.seq:
             if self._asked != run.seq:
                 self._asked = run.seq
+                self.world.truth.started.add(self._execution(run))  # from here on it may be to blame
                 self.wire.send([m.Starting(run.seq)])
             return
         self._calls.popleft()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from chaos.model.loop import Clock, SteppedLoop
+from chaos.model.spool import Directory
 from funcx_lab_hub_service.auth.principals import Principal
 from funcx_lab_hub_service.endpoints import Endpoints
 from funcx_lab_hub_service.functions import Functions
@@ -87,6 +88,8 @@ class Disk:
         self.connection = sqlite3.connect(":memory:", isolation_level=None, cached_statements=512)
         migrate(self.connection)
         self.endpoint_id, self.function_id = self._furnish()
+        #: where the two agents keep their spools
+        self.directories = [Directory(0), Directory(1)]
         names = self.connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         self._tables = {
             name: self.connection.execute(f"SELECT * FROM {name}").fetchall()

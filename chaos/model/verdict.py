@@ -27,7 +27,7 @@ def check(world: World) -> None:
     """Judge the end."""
     truth, hub = world.truth, world.hub
     look(world)
-    for task_id, entry in world.client.journal.items():
+    for task_id, entry in world.client.entries.items():
         item = hub.outcome(task_id)
         if not entry.left and not entry.seen:
             truth.flaw("no outcome", task_id, world.states.get(task_id))

@@ -42,7 +42,7 @@ class World:
         self._tempo = r.choice((0.01, 0.05, 0.2, 0.8))
         self._rate = r.choice((0.006, 0.012, 0.025, 0.05))
         #: how often a commit takes longer than a step
-        self._slowness = r.choice((0.0, 0.6, 0.9, 0.97))
+        self._slowness = r.choice((0.0, 0.6, 0.9, 0.97)), r.choice((0.0, 0.6, 0.9))
         self.truth = Truth(r, TASKS, seed)
         self.network = Network(self)
         disk.reset()
@@ -51,6 +51,7 @@ class World:
         #: the state of each task that a person saw last
         self.states: dict[str, Any] = {}
         self.client = Client(self)
+        self.directories = disk.directories
         self.agents = [Agent(self, 0), Agent(self, 1)]
         self.agents[0].start()
 
@@ -84,7 +85,7 @@ class World:
         acts += [self.client_hears] * 2 + [self._commit] * r.randint(1, 3) + [self._tick]
         acts += [self._network] * r.randint(5, 10)
         for agent, weight in zip(self.agents, (4, 2), strict=True):
-            acts += [agent.step] + [agent.work] * (weight // 2)
+            acts += [agent.step, lambda agent=agent: self._write(agent)] + [agent.work] * (weight // 2)
             acts += [lambda agent=agent: self._one_process(agent)] * weight
         return acts
 
@@ -103,8 +104,12 @@ class World:
         self.hub.loop.run()
 
     def _commit(self) -> None:
-        if self.calm or self.r.random() >= self._slowness:
+        if self.calm or self.r.random() >= self._slowness[0]:
             self.hub.commit()
+
+    def _write(self, agent: Agent) -> None:
+        if self.calm or self.r.random() >= self._slowness[1]:
+            agent.write()
 
     def _one_process(self, agent: Agent) -> None:
         if agent.processes:
@@ -141,6 +146,7 @@ class World:
             for agent in self.agents:
                 agent.step()
                 agent.work()
+                agent.write()
                 for process in list(agent.processes):
                     process.step()
             for _ in range(min(len(self.network), 40) + 1):

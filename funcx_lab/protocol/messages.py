@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
@@ -22,6 +22,9 @@ FRAME_LIMIT = 16 * 1024 * 1024
 #: Senders close a message when its payloads reach this many bytes.
 MESSAGE_TARGET = 4 * 1024 * 1024
 
+#: What the database can hold: larger numbers are refused with the message they came in.
+Number: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
 T = TypeVar("T")
 
 
@@ -31,7 +34,7 @@ class ObjectRef(msgspec.Struct, frozen=True, array_like=True):
     #: hex digest, the object's name
     sha256: str
     #: bytes
-    size: int
+    size: Number
 
 
 class TaskOptions(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -44,7 +47,7 @@ class TaskOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     #: shown in tables
     label: str | None = None
     #: run it again so often when the function raised or was stopped at its walltime
-    retries: int = 0
+    retries: Number = 0
     #: end it as expired when it has not ended so many seconds after it was received
     ttl_s: float | None = None
 
@@ -106,7 +109,7 @@ class EventBatch(msgspec.Struct, frozen=True, array_like=True):
 
     task_id: str
     execution: str
-    first: int
+    first: Number
     events: list[Event]
 
 
@@ -114,7 +117,7 @@ class TaskItem(msgspec.Struct, frozen=True, array_like=True):
     """One task on its way to the agent."""
 
     task_id: str
-    tag: int
+    tag: Number
     function_id: str
     payload: bytes = b""
     object: ObjectRef | None = None
@@ -125,7 +128,7 @@ class ResultItem(msgspec.Struct, frozen=True, array_like=True):
     """One outcome on its way to the hub service, with the events it has not yet acknowledged."""
 
     task_id: str
-    tag: int
+    tag: Number
     execution: str
     outcome: Outcome
     events: EventBatch | None = None
@@ -147,28 +150,28 @@ class Hello(msgspec.Struct, frozen=True, tag=True):
 class Inventory(msgspec.Struct, frozen=True, tag=True):
     """Every task the agent holds: ``(task_id, tag)``. Sent once in a granted session."""
 
-    session: int
-    tasks: list[tuple[str, int]]
+    session: Number
+    tasks: list[tuple[str, Number]]
 
 
 class Accepted(msgspec.Struct, frozen=True, tag=True):
     """The agent holds these leases now: ``(task_id, tag)``."""
 
-    session: int
-    tasks: list[tuple[str, int]]
+    session: Number
+    tasks: list[tuple[str, Number]]
 
 
 class Started(msgspec.Struct, frozen=True, tag=True):
     """These are in the user's function now: ``(task_id, tag, execution, time, worker)``."""
 
-    session: int
-    tasks: list[tuple[str, int, str, float, dict[str, Any]]]
+    session: Number
+    tasks: list[tuple[str, Number, str, float, dict[str, Any]]]
 
 
 class Events(msgspec.Struct, frozen=True, tag=True):
     """New output of running tasks."""
 
-    session: int
+    session: Number
     batches: list[EventBatch]
 
 
@@ -178,7 +181,7 @@ class Results(msgspec.Struct, frozen=True, tag=True):
     ``session`` is 0 from an agent that was refused as ``ENDPOINT_BUSY``: what it finished still counts.
     """
 
-    session: int
+    session: Number
     results: list[ResultItem]
 
 
@@ -188,8 +191,8 @@ class Lost(msgspec.Struct, frozen=True, tag=True):
     ``session`` may be 0 as in `Results`.
     """
 
-    session: int
-    tasks: list[tuple[str, int, str, str]]
+    session: Number
+    tasks: list[tuple[str, Number, str, str]]
 
 
 class Digest(msgspec.Struct, frozen=True, array_like=True):
@@ -198,8 +201,8 @@ class Digest(msgspec.Struct, frozen=True, array_like=True):
     Both sides make it with `digest_of`; the same difference twice in a row ends the session.
     """
 
-    mark: int
-    count: int
+    mark: Number
+    count: Number
     #: hex
     value: str
 
@@ -207,7 +210,7 @@ class Digest(msgspec.Struct, frozen=True, array_like=True):
 class Heartbeat(msgspec.Struct, frozen=True, tag=True):
     """Alive, every 5 seconds, and a status report for people; every 30 s with a digest."""
 
-    session: int
+    session: Number
     status: dict[str, Any]
     digest: Digest | None = None
 
@@ -215,7 +218,7 @@ class Heartbeat(msgspec.Struct, frozen=True, tag=True):
 class Bye(msgspec.Struct, frozen=True, tag=True):
     """The agent stops on purpose."""
 
-    session: int
+    session: Number
     reason: str
 
 
@@ -228,7 +231,7 @@ AgentMessage = Hello | Inventory | Accepted | Started | Events | Results | Lost 
 class Welcome(msgspec.Struct, frozen=True, tag=True):
     """The session is granted; ``nonce`` repeats the one of `Hello`."""
 
-    session: int
+    session: Number
     nonce: str
 
 
@@ -243,15 +246,15 @@ class Refused(msgspec.Struct, frozen=True, tag=True):
 class Reconciled(msgspec.Struct, frozen=True, tag=True):
     """The inventory was compared; ``unknown`` and ``drop`` are leases ``(task_id, tag)``."""
 
-    session: int
-    unknown: list[tuple[str, int]]
-    drop: list[tuple[str, int]]
+    session: Number
+    unknown: list[tuple[str, Number]]
+    drop: list[tuple[str, Number]]
 
 
 class Tasks(msgspec.Struct, frozen=True, tag=True):
     """Leases to run, with the functions that this session has not had yet."""
 
-    session: int
+    session: Number
     functions: list[FunctionBody]
     tasks: list[TaskItem]
 
@@ -259,35 +262,35 @@ class Tasks(msgspec.Struct, frozen=True, tag=True):
 class ResultAck(msgspec.Struct, frozen=True, tag=True):
     """These results (or losses) are committed or void: ``(task_id, execution)``."""
 
-    session: int
+    session: Number
     results: list[tuple[str, str]]
 
 
 class UnknownTasks(msgspec.Struct, frozen=True, tag=True):
     """Results for tasks whose insert never committed; keep them for their grace time."""
 
-    session: int
-    tasks: list[tuple[str, int]]
+    session: Number
+    tasks: list[tuple[str, Number]]
 
 
 class EventsAck(msgspec.Struct, frozen=True, tag=True):
     """Events below ``next`` are stored: ``(task_id, execution, next)``."""
 
-    session: int
-    batches: list[tuple[str, str, int]]
+    session: Number
+    batches: list[tuple[str, str, Number]]
 
 
 class Cancel(msgspec.Struct, frozen=True, tag=True):
     """Stop these leases: ``(task_id, tag)``."""
 
-    session: int
-    tasks: list[tuple[str, int]]
+    session: Number
+    tasks: list[tuple[str, Number]]
 
 
 class Stale(msgspec.Struct, frozen=True, tag=True):
     """``session`` is over; say hello again."""
 
-    session: int
+    session: Number
 
 
 ForwarderMessage = (

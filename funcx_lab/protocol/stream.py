@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from funcx_lab.protocol.messages import Codec, ErrorInfo, Event, ObjectRef, TaskOptions
+from funcx_lab.protocol.messages import Codec, ErrorInfo, Event, Number, ObjectRef, TaskOptions
 
 #: One stream message may have this many bytes; the sender splits.
 STREAM_LIMIT = 4 * 1024 * 1024
@@ -32,7 +32,7 @@ class OutcomeItem(msgspec.Struct, frozen=True, array_like=True):
     endpoint that made it belongs to the asking user, who may then unpickle it.
     """
 
-    cursor: int
+    cursor: Number
     task_id: str
     state: str
     payload: bytes = b""
@@ -50,7 +50,7 @@ class OutcomeItem(msgspec.Struct, frozen=True, array_like=True):
 class Submit(msgspec.Struct, frozen=True, tag=True):
     """Tasks of one function on one endpoint. Answered by `Submitted` with the same ``request``."""
 
-    request: int
+    request: Number
     endpoint: str
     function_id: str
     group_id: str
@@ -62,7 +62,7 @@ class Subscribe(msgspec.Struct, frozen=True, tag=True):
     """Tell me the outcomes of this group behind ``after``, from now on too."""
 
     group_id: str
-    after: int = 0
+    after: Number = 0
 
 
 class Watch(msgspec.Struct, frozen=True, tag=True):
@@ -75,7 +75,7 @@ class Follow(msgspec.Struct, frozen=True, tag=True):
     """Tell me the task's events behind ``after``, from now on too."""
 
     task_id: str
-    after: int = 0
+    after: Number = 0
 
 
 class Unfollow(msgspec.Struct, frozen=True, tag=True):
@@ -87,7 +87,7 @@ class Unfollow(msgspec.Struct, frozen=True, tag=True):
 class CancelTasks(msgspec.Struct, frozen=True, tag=True):
     """Cancel these tasks. Answered by `Cancelled` with the same ``request``."""
 
-    request: int
+    request: Number
     task_ids: list[str]
 
 
@@ -107,7 +107,7 @@ class Refusal(msgspec.Struct, frozen=True, array_like=True):
 class Submitted(msgspec.Struct, frozen=True, tag=True):
     """All tasks of ``request`` but the refused ones are on disk."""
 
-    request: int
+    request: Number
     refused: list[Refusal] = []
 
 
@@ -118,28 +118,28 @@ class Outcomes(msgspec.Struct, frozen=True, tag=True):
     """
 
     items: list[OutcomeItem]
-    submitted: list[int] = []
+    submitted: list[Number] = []
 
 
 class TaskEvents(msgspec.Struct, frozen=True, tag=True):
     """Events of a followed task: ``(seq, event)``, ``seq`` growing. ``last``: nothing more will come."""
 
     task_id: str
-    events: list[tuple[int, Event]]
+    events: list[tuple[Number, Event]]
     last: bool = False
 
 
 class Cancelled(msgspec.Struct, frozen=True, tag=True):
     """Which of the tasks are cancelled now; the others had already ended."""
 
-    request: int
+    request: Number
     task_ids: list[str]
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
     """A request failed as a whole (``request`` 0: none in particular). ``error`` is an error body."""
 
-    request: int
+    request: Number
     error: dict[str, Any]
     task_id: str = ""
 

@@ -141,15 +141,23 @@ class Executor(concurrent.futures.Executor):
         if wait:
             concurrent.futures.wait(unfinished)
 
-    def reload_tasks(self) -> list[TaskFuture[Any]]:
-        """Return futures for all tasks of this executor's group, oldest first.
+    def reload_tasks(self, task_group_id: str | None = None) -> list[TaskFuture[Any]]:
+        """Return futures for all tasks of a group, oldest first; also after a restart of the kernel.
+
+        Parameters
+        ----------
+        task_group_id : str, optional
+            The group; this executor's own if left out.
 
         Raises
         ------
         TransportError, ServiceError
             If the service cannot say.
         """
-        return [self._connection.watch(task_id) for task_id in self._connection.group(self.task_group_id)]
+        # What a kernel that is gone could not hand over is handed over first.
+        self._connection.stream.flush(ANSWER_TIMEOUT_S)
+        task_ids = self._connection.group(task_group_id or self.task_group_id)
+        return [self._connection.watch(task_id) for task_id in task_ids]
 
     def _cancel_waiting(self, unfinished: list[TaskFuture[Any]]) -> None:
         running: set[str] = set()

@@ -60,6 +60,8 @@ class _Task:
     group: _Group | None
     sink: TaskSink
     sent: bool = False
+    #: sent by an earlier process or connection, and not answered: the service may have it
+    doubtful: bool = False
     accepted: bool = False
 
 
@@ -116,7 +118,7 @@ class StreamState:
     def hand_over(self, route: Route, task: NewTask, sink: TaskSink) -> None:
         """Take a task that is in the journal; ``sink`` hears whether it is taken, not how it ends."""
         if task.task_id not in self._tasks:
-            self._tasks[task.task_id] = _Task(None, sink)
+            self._tasks[task.task_id] = _Task(None, sink, doubtful=True)
             self._unsent.put(route, task)
 
     def watch(self, task_id: str, sink: TaskSink) -> None:
@@ -171,6 +173,10 @@ class StreamState:
         """Send nothing until `connected`."""
         self._open = False
         self._outbox.clear()
+        for submit in self._in_flight.values():
+            for task in submit.tasks:
+                if (entry := self._tasks.get(task.task_id)) is not None:
+                    entry.doubtful = True
         for group in self._groups.values():
             group.subscribed = False
 
@@ -269,7 +275,7 @@ class StreamState:
 
     def _drop_unsent(self, task_id: str) -> bool:
         entry = self._tasks.get(task_id)
-        if entry is None or entry.sent:
+        if entry is None or entry.sent or entry.doubtful:
             return False
         self._forget(task_id)
         entry.sink.ended_by_cancel()

@@ -78,7 +78,17 @@ class StandIn:
         self.token = TOKEN
         self.answers: list[tuple[int, dict[str, str], Any]] = []
         self.loop: asyncio.AbstractEventLoop
+        self.server: tornado.httpserver.HTTPServer
         self.url: str
+
+    def listen(self, port: int) -> None:
+        """Take connections; in the loop."""
+        own = {"standin": self}
+        app = tornado.web.Application([("/v3/stream", StreamHandler, own), ("/(.*)", RestHandler, own)])
+        (socket,) = tornado.netutil.bind_sockets(port, "127.0.0.1")
+        self.server = tornado.httpserver.HTTPServer(app, max_buffer_size=2**30)
+        self.server.add_sockets([socket])
+        self.url = f"http://127.0.0.1:{socket.getsockname()[1]}"
 
     # --- called by tests --------------------------------------------------------------------------
 
@@ -107,6 +117,19 @@ class StandIn:
 
     def close_connections(self, code: int, reason: str) -> None:
         self.do(lambda: [connection.close(code, reason) for connection in list(self.connections)])
+
+    def go_down(self) -> None:
+        """Take no connections until `come_up`."""
+
+        def stop() -> None:
+            self.server.stop()
+            for connection in list(self.connections):
+                connection.cut()
+
+        self.do(stop)
+
+    def come_up(self) -> None:
+        self.do(self.listen, int(self.url.rpartition(":")[2]))
 
     def tell(self, message: Any) -> None:
         self.do(lambda: [connection.say(message) for connection in self.connections])
@@ -306,20 +329,15 @@ def standin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn
     standin, ready = StandIn(), threading.Event()
 
     async def serve() -> None:
-        own = {"standin": standin}
-        app = tornado.web.Application([("/v3/stream", StreamHandler, own), ("/(.*)", RestHandler, own)])
-        (socket,) = tornado.netutil.bind_sockets(0, "127.0.0.1")
-        server = tornado.httpserver.HTTPServer(app, max_buffer_size=2**30)
-        server.add_sockets([socket])
         standin.loop = asyncio.get_running_loop()
-        standin.url = f"http://127.0.0.1:{socket.getsockname()[1]}"
+        standin.listen(0)
         standin.stop = asyncio.Event()
         ready.set()
         await standin.stop.wait()
-        server.stop()
+        standin.server.stop()
         for connection in list(standin.connections):
             connection.cut()
-        await server.close_all_connections()
+        await standin.server.close_all_connections()
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()), name="stand-in")
     thread.start()

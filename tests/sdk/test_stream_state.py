@@ -230,6 +230,23 @@ def test_cancel_that_crosses_a_refusal_for_now(state) -> None:
     assert sent(state) == []
 
 
+@pytest.mark.parametrize("how", ["journal", "connection"])
+def test_only_the_service_cancels_what_it_may_have_got_before_it_refused(state, how: str) -> None:
+    sink, canceller = Sink(), Sink()
+    if how == "journal":
+        state.hand_over(ROUTE, NewTask("1"), sink)
+    else:
+        sink = submit(state, "1")
+        sent(state)
+        state.disconnected()
+        state.connected()
+        state.receive(Failed(sent(state)[-1].request, TooManyRequests().as_document()))
+    state.cancel(["1"], canceller)
+    (asked,) = [message for message in sent(state) if isinstance(message, CancelTasks)]
+    state.receive(Cancelled(asked.request, []))
+    assert (sink.heard, canceller.heard) == ([], [set()])
+
+
 def test_tasks_of_the_journal_are_handed_over_and_then_forgotten(state) -> None:
     sink = Sink()
     state.hand_over(ROUTE, NewTask("1"), sink)

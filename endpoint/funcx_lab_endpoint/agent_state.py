@@ -187,8 +187,10 @@ class AgentState:
         lease = (item.task_id, item.tag)
         holding = self._holdings.get(item.task_id)
         if holding is None:
-            # A late copy of a lease that ended here must not run again.
-            if not self.draining and not self.closed and lease not in self._seen:
+            # A late copy of a lease that ended here must not run again; what is not accepted is sent again.
+            is_late = lease in self._seen
+            has_come = self._holdings.functions.has_come(item.function_id)
+            if has_come and not (is_late or self.draining or self.closed):
                 self._work.take(self._holdings.add(item), may_begin=self._may_begin(now))
                 self._outbox.tell_accepted(*lease, now)
                 self._seen.add(lease)

@@ -37,6 +37,10 @@ class FunctionBook:
         self._learned[function.function_id] = function
         return known is None or known.sha256 != digest
 
+    def has_come(self, function_id: str) -> bool:
+        """Whether the function arrived, whole or not."""
+        return function_id in self._learned or function_id in self._damaged
+
     def problem(self, function_id: str) -> ErrorInfo | None:
         """Return why a task cannot run this function, None if it can."""
         if function_id in self._damaged:

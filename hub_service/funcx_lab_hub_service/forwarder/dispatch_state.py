@@ -335,8 +335,7 @@ class DispatchState:
         if session.broken:
             return self.renew("its results could not be stored; it sends them again")
         late = self.leases.overdue(now, RETRANSMIT_S)
-        again: list[Instruction] = [SendTasks(session.peer, session.number, (), late)] if late else []
-        return again + self._fetch()
+        return self._send_again(session, late) + self._fetch()
 
     def end_session(self, said: str, silence_s: float = 0.0) -> list[Instruction]:
         """End the session: the agent left, fell silent or cannot be reached."""
@@ -363,6 +362,11 @@ class DispatchState:
         new = dict.fromkeys(item.function_id for item in items if item.function_id not in session.functions)
         session.functions.update(new)
         return [SendTasks(session.peer, session.number, tuple(new), items)]
+
+    def _send_again(self, session: Session, late: Sequence[TaskItem]) -> list[Instruction]:
+        """Send leases once more, and the functions too: what was lost may have brought them."""
+        functions = tuple(dict.fromkeys(item.function_id for item in late))
+        return [SendTasks(session.peer, session.number, functions, late)] if late else []
 
     def _fetch(self) -> list[Instruction]:
         """Ask the store for queued tasks when there is room for a worthwhile number."""

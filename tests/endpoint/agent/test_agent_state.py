@@ -305,10 +305,12 @@ def test_a_damaged_function_is_never_given_to_the_engine(bench: Bench) -> None:
     assert calls(bench.turn()) == [("b", 2)]
 
 
-def test_a_task_without_its_function_fails_in_words(bench: Bench) -> None:
-    bench.receive(Tasks(1, [], [TaskItem("a", 1, "g")]))
-    (result,) = bench.sent(Results)[0].results
-    assert result.outcome.error.code == "FUNCTION_NOT_FOUND"
+def test_a_task_whose_function_was_lost_on_its_way_waits_for_both_to_be_sent_again(bench: Bench) -> None:
+    bench.receive(Tasks(1, [], [TaskItem("a", 1, "f")]))
+    bench.now += 10.0
+    assert bench.turn() == []
+    bench.task("a", 1)
+    assert calls(bench.turn()) == [("a", 1)]
 
 
 # --- verdicts -------------------------------------------------------------------------------------------

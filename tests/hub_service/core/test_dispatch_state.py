@@ -343,7 +343,7 @@ def test_an_unaccepted_lease_is_sent_again_under_its_tag() -> None:
     state, tags = leased("a", "b")
     state.receive(PEER, Accepted(100, [("b", tags["b"])]), 1.0)
     assert state.tick(RETRANSMIT_S - 0.1) == []
-    again = SendTasks(PEER, 100, (), [item("a", tags["a"])])
+    again = SendTasks(PEER, 100, ("f",), [item("a", tags["a"])])
     assert state.tick(RETRANSMIT_S) == [again]
     assert state.tick(RETRANSMIT_S + 1) == []
     assert state.tick(2 * RETRANSMIT_S) == [again]

@@ -48,7 +48,7 @@ class StreamHandler(Guard, tornado.websocket.WebSocketHandler):
         """Begin."""
         self.set_nodelay(True)
         outbox = Outbox(
-            lambda frame: self.write_message(frame, binary=True),
+            self._write,
             lambda: self.close(_TRY_AGAIN, "come again, from your cursors"),
         )
         self._conversation = Conversation(self.services, self.principal, outbox)
@@ -56,8 +56,17 @@ class StreamHandler(Guard, tornado.websocket.WebSocketHandler):
         self._watch = asyncio.ensure_future(self._close_when_revoked())
         self.open_streams.add(self)
 
+    @property
+    def _is_over(self) -> bool:
+        return self.ws_connection is None or self.ws_connection.is_closing()
+
+    def _write(self, frame: bytes) -> Awaitable[None]:
+        return asyncio.sleep(0) if self._is_over else self.write_message(frame, binary=True)
+
     def on_message(self, message: str | bytes) -> Awaitable[None] | None:
-        """Do what the client asks."""
+        """Do what the client asks; what stands behind the message that ended the stream is dropped."""
+        if self._is_over:
+            return None
         if isinstance(message, str):
             self.close(_UNSUPPORTED, "binary messages only")
             return None

@@ -28,7 +28,6 @@ TIMES = {
     "hub.before_commit": 60,
     "hub.after_commit": 60,
     "hub.dispatched": 30,
-    "hub.leased": 5,
     "hub.judged": 20,
     "hub.published": 20,
     "hub.before_acks": 20,

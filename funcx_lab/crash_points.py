@@ -26,6 +26,18 @@ CRASH_POINTS: dict[str, str] = {
     "hub.reconciling": "leases were compared with what the endpoint holds, and nothing is committed",
     "hub.reconciled": "the comparison is committed, and the endpoint does not know",
     "hub.purging": "tombstones of old tasks are written, the tasks are not deleted, nothing is committed",
+    "agent.welcome_came": "a session is granted, and the agent has not taken note",
+    "agent.inventory_left": "the agent has told what it holds",
+    "agent.reconciled_came": "the hub service has compared, and the agent has not taken note",
+    "agent.tasks_came": "tasks have arrived, and the agent has not taken note",
+    "agent.accepted_left": "tasks are accepted, in memory",
+    "agent.before_calls": "tasks are accepted, and the engine does not know them",
+    "agent.after_calls": "the engine has the calls",
+    "agent.before_spool_commit": "changes are written to the spool, and not committed",
+    "agent.after_spool_commit": "changes are on disk, and the agent's loop does not know",
+    "agent.outcome_came": "a call has ended, and the agent has not taken note",
+    "agent.results_left": "outcomes are on their way to the hub service",
+    "agent.ack_came": "the hub service has the outcomes, and the agent has not taken note",
 }
 
 STATUS = 77

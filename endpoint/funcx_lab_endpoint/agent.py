@@ -12,9 +12,19 @@ from typing import Any
 
 import zmq
 
-from funcx_lab.protocol.messages import Bye
+from funcx_lab.crash_points import crash_point
+from funcx_lab.protocol.messages import (
+    Accepted,
+    Bye,
+    Inventory,
+    Reconciled,
+    ResultAck,
+    Results,
+    Tasks,
+    Welcome,
+)
 from funcx_lab_endpoint.agent_state import AgentState
-from funcx_lab_endpoint.engine.contract import EngineHost
+from funcx_lab_endpoint.engine.contract import CallDone, EngineHost
 from funcx_lab_endpoint.instructions import (
     CancelCall,
     Discard,
@@ -41,6 +51,18 @@ NEWS_S = 0.1
 ENGINE_STOP_S = 5.0
 SPOOL_CLOSE_S = 5.0
 _BYE_LINGER_MS = 500
+#: Where a test may end the process: a message has come, or has left.
+_COME: dict[type, str] = {
+    Tasks: "agent.tasks_came",
+    ResultAck: "agent.ack_came",
+    Welcome: "agent.welcome_came",
+    Reconciled: "agent.reconciled_came",
+}
+_LEFT: dict[type, str] = {
+    Accepted: "agent.accepted_left",
+    Results: "agent.results_left",
+    Inventory: "agent.inventory_left",
+}
 
 #: Told with ("connecting" | "connected" | "refused" | "stopping", reason).
 OnState = Callable[[str, str], None]
@@ -185,6 +207,8 @@ class Agent:
             self._link_fact(fact, now)
             self._perform(now)  # new calls are under way before anything else is looked at
         for engine_fact in self._host.poll(now, ready):
+            if isinstance(engine_fact, CallDone):
+                crash_point("agent.outcome_came")
             self._state.engine_fact(engine_fact)
         self._perform(now)  # and outcomes too
         for object_fact in self._objects.facts():
@@ -208,6 +232,7 @@ class Agent:
         elif isinstance(fact, LinkDown):
             self._lost(fact)
         else:
+            _pass(_COME, fact)
             had_session = self._state.session is not None
             self._state.receive(fact, now)
             if self._state.session is not None and not had_session:
@@ -259,9 +284,12 @@ class Agent:
     def _do(self, instruction: Instruction, now: float) -> None:
         match instruction:
             case Submit(calls):
+                crash_point("agent.before_calls")
                 self._host.submit(calls)
+                crash_point("agent.after_calls")
             case Send(message):
                 self._link.send(message)
+                _pass(_LEFT, message)
             case Save():
                 self._spool.save(instruction)
             case Learn(function):
@@ -337,3 +365,9 @@ class Agent:
         finally:
             self._context.term()
             self._wakeup.close()
+
+
+def _pass(points: dict[type, str], message: object) -> None:
+    point = points.get(type(message))
+    if point is not None:
+        crash_point(point)

@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from funcx_lab.crash_points import crash_point
 from funcx_lab.errors import ConfigError
 from funcx_lab_endpoint.changes import Change
 from funcx_lab_endpoint.instructions import Save
@@ -282,6 +283,8 @@ class Spool:
                             "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)",
                             (kind, name, data, zlib.crc32(data)),
                         )
+            crash_point("agent.before_spool_commit")
+        crash_point("agent.after_spool_commit")
         self.writes += 1
 
     def _is_there(self) -> bool:

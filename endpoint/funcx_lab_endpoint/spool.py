@@ -35,6 +35,8 @@ OPEN_PART = 0.9
 FREE_FLOOR = 4 * 1024 * 1024
 #: Seconds between looks at the file and the disk when nothing is written, and after a failed write.
 LOOK_S, RETRY_S = 5.0, 1.0
+#: Seconds that another program may hold the file.
+BUSY_S = 5.0
 #: So many damaged files are kept.
 _ASIDE_LIMIT = 3
 _SCHEMA = """
@@ -110,7 +112,9 @@ class Spool:
 
     def _open(self) -> str:
         os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=5)
+        connection = sqlite3.connect(
+            self._path, isolation_level=None, check_same_thread=False, timeout=BUSY_S
+        )
         try:
             return self._check(connection)
         except BaseException:
@@ -186,8 +190,9 @@ class Spool:
                 os.rename(f"{self._path}{end}", f"{aside}{end}")
         self.note = f"the spool was damaged ({reason}); it is kept as {aside.name}, and a new one was begun"
         log.error("%s: %s", self._path, self.note)
-        for old in sorted(self._path.parent.glob(f"{self._path.stem}.damaged-*"))[: -3 * _ASIDE_LIMIT]:
-            old.unlink(missing_ok=True)
+        for old in sorted(self._path.parent.glob(f"{self._path.stem}.damaged-*.db"))[:-_ASIDE_LIMIT]:
+            for end in ("-wal", "-shm", ""):
+                Path(f"{old}{end}").unlink(missing_ok=True)
         self.is_copy = False
         self.id = self._open()
 

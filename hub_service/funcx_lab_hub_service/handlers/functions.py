@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -39,7 +38,7 @@ class NewFunction(msgspec.Struct):
         if self.format == "funcx-lab" and self.body is not None and self.function_code is None:
             try:
                 return base64.b64decode(self.body, validate=True), "funcx-lab"
-            except binascii.Error as err:
+            except ValueError as err:  # its own Error is one, too
                 raise InvalidRequest(f"`body` is not base64: {err}.") from err
         if self.format is None and self.body is None and self.function_code is not None:
             return self.function_code.encode(), "globus" if self.serialized else "globus-source"

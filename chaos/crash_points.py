@@ -33,9 +33,24 @@ TIMES = {
     "hub.before_acks": 20,
     "hub.reconciling": 2,
     "hub.reconciled": 2,
+    "agent.welcome_came": 2,
+    "agent.inventory_left": 2,
+    "agent.reconciled_came": 2,
+    "agent.tasks_came": 20,
+    "agent.accepted_left": 10,
+    "agent.before_calls": 20,
+    "agent.after_calls": 20,
+    "agent.before_spool_commit": 10,
+    "agent.after_spool_commit": 10,
+    "agent.outcome_came": 30,
+    "agent.results_left": 20,
+    "agent.ack_came": 20,
 }
 #: These need a new session: the other program is killed when so many tasks have ended.
-NEW_SESSION, AFTER = {"hub.reconciling": "agent", "hub.reconciled": "agent"}, 40
+NEW_SESSION, AFTER = dict.fromkeys(("hub.leased", "hub.reconciling", "hub.reconciled"), "agent"), 40
+NEW_SESSION |= {f"agent.{name}": "hub" for name in ("welcome_came", "inventory_left", "reconciled_came")}
+#: An agent writes down only tasks that take longer than some tenths of a second.
+_LONGEST_S = {"hub": 0.05, "agent": 0.4}
 _TASKS = 200
 
 
@@ -63,7 +78,10 @@ def crash(name: str, directory: Path, tasks: int = _TASKS) -> Crash:
     Stuck
         If nothing comes to that place, or nothing moves any more.
     """
-    run, mark = Run(directory, Settings(tasks, 1, 0, 1, 0.05)), directory / "crashed"
+    run, mark = (
+        Run(directory, Settings(tasks, 1, 0, 1, _LONGEST_S[name.split(".")[0]])),
+        directory / "crashed",
+    )
     if name == "hub.migrating":
         _make_first_release(run.lab.home / "hub")
     try:
@@ -112,7 +130,7 @@ def section(crashes: list[Crash]) -> str:
         for c in crashes
     ]
     return f"""`python -m chaos.crash_points`: the program ends at once, as by `kill -9`, when it comes to
-that place, while {_TASKS} tasks of 0 to 50 ms run.
+that place, while {_TASKS} tasks of 0 to 50 ms run (0 to 400 ms for the agent's).
 
 | place | what has just happened | recovery s | lost | duplicated | changed | runs more than tasks |
 |---|---|---:|---:|---:|---:|---:|

@@ -12,6 +12,7 @@ from funcx_lab.errors import FunctionNotFound, InvalidRequest, PayloadTooLarge
 from funcx_lab.protocol.messages import FunctionBody
 from funcx_lab_hub_service.access import may
 from funcx_lab_hub_service.store import functions as store
+from funcx_lab_hub_service.store.database import NewWork
 from funcx_lab_hub_service.store.records import FunctionRecord
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ class Functions:
             *(0, str(uuid.uuid4()), principal.user, name, format, hashlib.sha256(body).hexdigest()),
             *(meta or {}, time.time()),
         )
-        return await self._database.write(lambda connection: store.insert(connection, new, body))
+        operation = NewWork(lambda connection: store.insert(connection, new, body))
+        return str(await self._database.write(operation))
 
     def get(self, principal: Principal, function_id: str) -> FunctionRecord:
         """Return a function of the principal's.

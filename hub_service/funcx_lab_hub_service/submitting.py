@@ -25,7 +25,7 @@ from funcx_lab_hub_service.dispatching import Dispatcher, Offer
 from funcx_lab_hub_service.store import objects as object_store
 from funcx_lab_hub_service.store import tasks as store
 from funcx_lab_hub_service.store.database import NewWork
-from funcx_lab_hub_service.store.intake import Inserted, Insertion, TaskWriter, next_key
+from funcx_lab_hub_service.store.intake import Inserted, Insertion, TaskWriter
 
 if TYPE_CHECKING:
     from funcx_lab_hub_service.auth.principals import Principal
@@ -73,7 +73,7 @@ class Submitting:
         self.dispatcher: Dispatcher | None = None
         #: ids whose first insert is in the writer's queue
         self._pending: set[str] = set()
-        self._writer = TaskWriter(next_key(database.reader))
+        self._writer = TaskWriter()
 
     def submit(
         self,

@@ -14,13 +14,14 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 from funcx_lab.crash_points import crash_point
-from funcx_lab.errors import ConfigError, ServiceUnavailable, StorageFull
-from funcx_lab_hub_service.store.schema import migrate
+from funcx_lab.errors import ConfigError, ServiceUnavailable, StorageFull, StoreDamaged
+from funcx_lab_hub_service.store.opening import Opened, open_reader, open_writer
+from funcx_lab_hub_service.store.reserve import RETRY_AFTER_S, Reserve
 
 log = logging.getLogger(__name__)
 
@@ -71,11 +72,19 @@ class Database:
         The SQLite file; made when absent, mode 0600.
     on_fatal : callable
         Called in the writer thread when writing cannot go on.
+    reserve : Reserve, optional
+        Room for outcomes on a full disk.
     """
 
-    def __init__(self, path: Path, on_fatal: Callable[[BaseException], None] = stop_the_process) -> None:
+    def __init__(
+        self,
+        path: Path,
+        on_fatal: Callable[[BaseException], None] = stop_the_process,
+        reserve: Reserve | None = None,
+    ) -> None:
         self._path = path
         self._on_fatal = on_fatal
+        self._reserve = reserve or Reserve(path.parent, 0)
         self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -83,6 +92,8 @@ class Database:
         self._reader: sqlite3.Connection | None = None
         #: Number of this life of the service, on disk before it listens.
         self.boot = 0
+        #: What is wrong with the file and what to do; ``""`` if nothing is. A damaged one is only read.
+        self.damage = ""
 
     @property
     def reader(self) -> sqlite3.Connection:
@@ -99,38 +110,22 @@ class Database:
             If the file cannot be used, or a newer release wrote it.
         """
         self._loop = asyncio.get_running_loop()
-        try:
-            self._writer = await asyncio.to_thread(self._open)
-        except (OSError, sqlite3.Error) as error:
-            raise ConfigError(
-                f"{self._path} cannot be used as the hub service's database: {error}. "
-                "Free space, mend its permissions, or restore a backup."
-            ) from error
-        self._reader = sqlite3.connect(
-            f"{self._path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None
-        )
-        self._reader.execute("PRAGMA query_only = 1")
-        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
-        self._thread.start()
+        opened = await asyncio.to_thread(self._open)
+        self._writer, self.boot, self.damage = opened.writer, opened.boot, opened.damage
+        self._reader = open_reader(self._path, self.damage)
+        if self._writer is not None:
+            self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+            self._thread.start()
 
-    def _open(self) -> sqlite3.Connection:
-        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
-        connection = sqlite3.connect(
-            self._path, isolation_level=None, check_same_thread=False, cached_statements=256, timeout=30
-        )
+    def _open(self) -> Opened:
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA foreign_keys = ON")
-            connection.execute("PRAGMA cache_size = -65536")
-            migrate(connection)
-            crash_point("hub.migrated")
-            connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'boot'")
-            self.boot = connection.execute("SELECT value FROM meta WHERE key = 'boot'").fetchone()[0]
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+            opened = open_writer(self._path)
+        except ConfigError:
+            if not (self._reserve.is_needed() and self._reserve.give_up()):
+                raise
+            opened = open_writer(self._path)
+        self._reserve.restore()
+        return opened
 
     def submit(
         self, operation: Callable[[sqlite3.Connection], Any], done: Done, *, patience_s: float = 0.0
@@ -148,9 +143,13 @@ class Database:
 
         Raises
         ------
+        StoreDamaged
+            If the database is damaged.
         ServiceUnavailable
-            If the database is not open.
+            If it is not open.
         """
+        if self.damage:
+            raise StoreDamaged(self.damage)
         if self._thread is None:
             raise ServiceUnavailable("The hub service is stopping; send this again in a moment.")
         self._queue.put((operation, done, patience_s))
@@ -194,19 +193,33 @@ class Database:
         """Run one transaction and answer; False when the queue has come to its end."""
         begun: list[_Entry | None] = []
         try:
-            answers = self._transact(first, begun)
+            answers = self._transact(self._company(first, begun))
         except sqlite3.Error as error:
-            failure = self._judge(error)
-            answers = [(entry[1], None, failure) for entry in begun or [first] if entry is not None]
+            failed = [entry for entry in begun or [first] if entry is not None]
+            answers = self._answer_failure(failed, self._judge(error))
         self._tell(answers)
         return not begun or begun[-1] is not None
 
-    def _transact(self, first: _Entry, begun: list[_Entry | None]) -> list[_Answer]:
+    def _answer_failure(self, entries: list[_Entry], failure: BaseException) -> list[_Answer]:
+        """Answer a group that was rolled back; on a full disk the reserve serves what takes nothing in."""
+        due: list[_Entry] = []
+        if isinstance(failure, StorageFull) and self._reserve.give_up():
+            due = [entry for entry in entries if not isinstance(entry[0], NewWork)]
+        answers: list[_Answer] = [(entry[1], None, failure) for entry in entries if entry not in due]
+        if due:
+            try:
+                answers += self._transact(due)
+            except sqlite3.Error as error:
+                again = self._judge(error)
+                answers += [(entry[1], None, again) for entry in due]
+        return answers
+
+    def _transact(self, entries: Iterable[_Entry]) -> list[_Answer]:
         connection = self._writer
         assert connection is not None  # noqa: S101  # the thread runs between start and close only
         connection.execute("BEGIN IMMEDIATE")
         try:
-            answers = [_attempt(connection, *entry[:2]) for entry in self._company(first, begun)]
+            answers = [_attempt(connection, *entry[:2]) for entry in entries]
             crash_point("hub.before_commit")
             connection.execute("COMMIT")
             crash_point("hub.after_commit")
@@ -243,7 +256,7 @@ class Database:
             raise error
         log.error("A group of writes was rolled back: %s", text)
         if _FULL in text:
-            return StorageFull()
+            return StorageFull(details={"retry_after_s": RETRY_AFTER_S})
         return ServiceUnavailable(
             f"The database did not take this ({text}); nothing was accepted, try again."
         )

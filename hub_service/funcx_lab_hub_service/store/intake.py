@@ -62,21 +62,16 @@ class Inserted:
 
 
 class TaskWriter:
-    """Hands out row numbers; lives in the writer thread.
+    """Hands out row numbers; lives in the writer thread."""
 
-    Parameters
-    ----------
-    first : int
-        The first number that no task has.
-    """
-
-    def __init__(self, first: int) -> None:
-        self._next = first
+    def __init__(self) -> None:
+        self._next = 0
 
     def insert(self, connection: sqlite3.Connection, new: Insertion) -> Inserted:
         """Insert tasks; a known id changes nothing."""
         owner, group = _keys(connection, new.owner, new.group_id)
         result = Inserted()
+        self._next = self._next or _first_free(connection)
         tagged = itertools.zip_longest(new.tasks, new.tags)
         fit = _fit(connection, new, owner, result)
         rows = [(key, task, tag) for key, (task, tag) in enumerate(tagged, self._next) if fit(task)]
@@ -177,6 +172,5 @@ def _keys(connection: sqlite3.Connection, user: str, group_id: str) -> tuple[int
     return owner, int(row[0])
 
 
-def next_key(connection: sqlite3.Connection) -> int:
-    """Return the first number that no task has."""
+def _first_free(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT coalesce(max(id), 0) + 1 FROM tasks").fetchone()[0])

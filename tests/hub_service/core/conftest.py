@@ -38,6 +38,7 @@ from funcx_lab_hub_service.feed import Feed
 from funcx_lab_hub_service.forwarder.forwarder import Forwarder
 from funcx_lab_hub_service.functions import Functions
 from funcx_lab_hub_service.store.database import Database
+from funcx_lab_hub_service.store.outcomes import Verdict
 from funcx_lab_hub_service.tasks import Tasks
 
 T = TypeVar("T")
@@ -67,6 +68,13 @@ class Core:
 
     async def open(self) -> Core:
         await self.database.start()
+        self.wire()
+        self.endpoint_id, self.enrolment_token = await self.endpoints.register(ME, "box")
+        self.function_id = await self.functions.register(ME, "f", b"body", "funcx-lab")
+        return self
+
+    def wire(self) -> None:
+        """Build the rules on an open store."""
         self.feed = Feed()
         self.endpoints = Endpoints(self.database)
         self.endpoints.start()
@@ -76,9 +84,9 @@ class Core:
             admission=self.admission,
             clock=self.clock,
         )
-        self.endpoint_id, self.enrolment_token = await self.endpoints.register(ME, "box")
-        self.function_id = await self.functions.register(ME, "f", b"body", "funcx-lab")
-        return self
+        mine = self.endpoints.list(ME), self.functions.list(ME)
+        if all(mine):
+            self.endpoint_id, self.function_id = mine[0][0].endpoint_id, mine[1][0].function_id
 
     async def submit(self, *tasks: NewTask, **options: Any) -> list[Any]:
         return await self.tasks.submit(ME, "box", self.function_id, self.group_id, tasks, **options)
@@ -87,6 +95,13 @@ class Core:
         task = NewTask(new_id(), payload)
         assert await self.submit(task, **options) == []
         return task.task_id
+
+    async def end(self, task_id: str, execution: str = "run", **outcome: Any) -> Verdict:
+        """Let the endpoint report a success and return what became of it."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        result = ResultItem(task_id, 0, execution, Outcome(True, b"out", **outcome))
+        self.tasks.facts.store_results(self.endpoints.get(self.endpoint_id), [result], future.set_result)
+        return await future
 
     def forwarder(self, **options: Any) -> Forwarder:
         return Forwarder(
@@ -211,10 +226,12 @@ def tools(tmp_path: Path) -> SimpleNamespace:
     """What the tests of this folder share: open a core, a forwarder or an agent, and run it all."""
     return SimpleNamespace(
         opened=functools.partial(opened, tmp_path),
+        core=functools.partial(Core, tmp_path),
         forwarding=functools.partial(forwarding, tmp_path),
         enrolled=enrolled,
         agent=FakeAgent,
         until=until,
         new_id=new_id,
+        task=lambda task_id="", payload=b"": NewTask(task_id or new_id(), payload),
         run=lambda coroutine: asyncio.run(asyncio.wait_for(coroutine, 60)),
     )

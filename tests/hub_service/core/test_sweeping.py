@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from funcx_lab.errors import TaskGone
-from funcx_lab.protocol.messages import ObjectRef, Outcome, ResultItem, TaskOptions
+from funcx_lab.protocol.messages import ObjectRef, TaskOptions
 from funcx_lab.protocol.states import TaskState
 from funcx_lab.protocol.stream import NewTask
 from funcx_lab_hub_service.auth.principals import Principal
@@ -45,13 +45,6 @@ def sweeper_of(core: Any, clock: Clock, ages: Ages | None = None) -> Sweeper:
     return Sweeper(core.database, core.tasks, objects, ages, clock=clock.time, monotonic=clock.monotonic)
 
 
-async def end(core: Any, task_id: str, execution: str = "run", **outcome: Any) -> Any:
-    future = asyncio.get_running_loop().create_future()
-    result = ResultItem(task_id, 0, execution, Outcome(True, b"out", **outcome))
-    core.tasks.facts.store_results(core.endpoints.get(core.endpoint_id), [result], future.set_result)
-    return await future
-
-
 def rows(core: Any, table: str) -> int:
     return int(core.database.reader.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
@@ -64,7 +57,7 @@ def test_a_task_expires_after_its_own_time_to_live_and_the_others_after_theirs(t
             usual = await core.submit_one()
             long = await core.submit_one(options=TaskOptions(ttl_s=30 * DAY_S))
             ended = await core.submit_one(options=TaskOptions(ttl_s=10))
-            await end(core, ended)
+            await core.end(ended)
             sweeper = sweeper_of(core, clock)
             await clock.run_to(9, sweeper)
             assert core.tasks.counts(ME)[TaskState.WAITING_FOR_EP] == 3
@@ -116,7 +109,7 @@ def test_a_running_task_that_expires_is_stopped_at_its_endpoint(tools: Any) -> N
             await clock.run_to(6, sweeper_of(core, clock))
             assert stopped == [(core.endpoint_id, [(task_id, 77)])]
             assert core.tasks.record(ME, task_id).state is TaskState.EXPIRED
-            assert (await end(core, task_id)).acked == [(task_id, "run")]
+            assert (await core.end(task_id)).acked == [(task_id, "run")]
             assert core.tasks.record(ME, task_id).state is TaskState.EXPIRED
             assert core.tasks.late_outcomes(ME) == 1
 
@@ -130,7 +123,7 @@ def test_a_purged_task_is_gone_with_all_it_had_and_never_runs_again(tools: Any) 
             task = NewTask(tools.new_id(), b"in")
             await core.submit(task)
             # the endpoint's clock is 50 years behind: retention counts from when the end was stored
-            await end(core, task.task_id, started=1.0, ended=2.0)
+            await core.end(task.task_id, started=1.0, ended=2.0)
             sweeper = sweeper_of(core, clock)
             await clock.run_to(29 * DAY_S, sweeper)
             assert core.tasks.outcome(ME, task.task_id).payload == b"out"
@@ -148,7 +141,7 @@ def test_a_purged_task_is_gone_with_all_it_had_and_never_runs_again(tools: Any) 
                 OTHER, *await other_route(core), tools.new_id(), [NewTask(task.task_id, b"in")]
             )
             assert [refusal.error["code"] for refusal in stolen] == ["CONFLICT"]
-            verdict = await end(core, task.task_id, "again")
+            verdict = await core.end(task.task_id, "again")
             assert (verdict.acked, verdict.unknown) == ([(task.task_id, "again")], [])
             assert core.tasks.record(ME, live)
             await clock.run_to(91 * DAY_S, sweeper)
@@ -168,7 +161,7 @@ def test_a_purged_id_is_not_offered_to_the_endpoint(tools: Any) -> None:
         async with tools.opened(clock=clock.time) as core:
             task = NewTask(tools.new_id(), b"in")
             await core.submit(task)
-            await end(core, task.task_id)
+            await core.end(task.task_id)
             await clock.run_to(31 * DAY_S, sweeper_of(core, clock))
             offered: list[Any] = []
             core.tasks.attach(
@@ -197,7 +190,7 @@ def test_objects_go_with_the_last_task_that_refers_to_them(tools: Any) -> None:
                 )
             old, kept = (NewTask(tools.new_id(), b"", ObjectRef(name, 1)) for name in names[:2])
             assert await core.submit(old) == []
-            await end(core, old.task_id)
+            await core.end(old.task_id)
             sweeper = sweeper_of(core, clock)
             await clock.run_to(29 * DAY_S, sweeper)
             assert await core.submit(kept) == []
@@ -222,7 +215,7 @@ def test_a_clock_that_jumps_ends_nothing_for_an_hour_of_uptime(tools: Any, jump:
         async with tools.opened(clock=clock.time) as core:
             await core.submit_one(options=TaskOptions(ttl_s=1800))
             ended = await core.submit_one()
-            await end(core, ended)
+            await core.end(ended)
             sweeper = sweeper_of(core, clock, Ages(retention_s=1800))
             await sweeper.sweep()
             clock.wall += jump

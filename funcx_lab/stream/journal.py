@@ -8,6 +8,7 @@ under the ids they have. A journal that cannot be written is done without, after
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import logging
@@ -27,18 +28,17 @@ from funcx_lab.errors import ConfigError
 from funcx_lab.protocol.messages import TaskOptions
 from funcx_lab.protocol.stream import NewTask
 from funcx_lab.stream.record_file import RecordFile
-from funcx_lab.stream.submit_queue import Route, cost
+from funcx_lab.stream.submit_queue import Route
 
 logger = logging.getLogger(__name__)
 
 #: What was not handed over for so long (seconds, by the wall clock) is forgotten: nobody waits for it.
 KEEP_S = 14 * 24 * 3600.0
-#: Seconds after which something unacknowledged is synced.
+#: Seconds after which something unacknowledged is synced, and a file without such is emptied.
 SYNC_S = 0.5
-#: A file larger than this is written anew when most of it is settled, in bytes.
+#: A file larger than this (bytes) is left for a new one.
 REWRITE_BYTES = 32 * 1024 * 1024
-#: About so many bytes are written at once.
-_WRITE_BYTES = 1024 * 1024
+_TASKS_A_RECORD = 256
 
 
 class Entry(NamedTuple):
@@ -94,43 +94,37 @@ class Journal:
     def __init__(self, directory: Path | None) -> None:
         self._directory = directory
         self._file: RecordFile | None = None
-        self._open: dict[str, Entry] = {}
-        self._unsynced_since: float | None = None
+        self._open: set[str] = set()
+        # Not written before the next submit: what is handed over twice is one task all the same.
+        self._settled: list[str] = []
+        self._touched: float | None = None
+        self._size_at_first = 0
 
-    def add(self, tasks: Iterable[tuple[Route, NewTask]]) -> None:
+    def add(self, tasks: Sequence[tuple[Route, NewTask]]) -> None:
         """Keep tasks that were submitted now."""
-        now = time.time()
-        self._keep([Entry(now, route, task) for route, task in tasks])
+        if self._file is not None and self._file.size > REWRITE_BYTES + 2 * self._size_at_first:
+            self._rewrite(self._file)
+        self._write(time.time(), tasks)
 
     def settle(self, tasks: Iterable[NewTask]) -> None:
-        """Forget tasks; the file is emptied when no task is left."""
-        settled = [task.task_id for task in tasks if self._open.pop(task.task_id, None) is not None]
-        if not settled or self._file is None:
-            return
-        try:
-            if self._open:
-                self._file.append(_encode(_Settled(settled)))
-            else:
-                self._file.clear()
-                self._unsynced_since = None
-        except OSError as err:
-            self._give_up(err)
-        else:
-            if self._file.size > REWRITE_BYTES:
-                self._rewrite(self._file)
+        """Forget tasks; the file is emptied soon after no task is left."""
+        if self._directory is not None:
+            settled = [task.task_id for task in tasks]
+            self._open.difference_update(settled)
+            self._settled += settled
 
     def adopt(self) -> list[Entry]:
         """Take over the journals that nobody holds, and return what was not acknowledged there."""
         adopted: list[Entry] = []
-        for path in self._others():
+        for path in sorted(self._directory.glob("*.log")) if self._directory is not None else ():
             try:
                 adopted += self._take_over(path)
             except OSError as err:
                 logger.warning("The journal %s cannot be taken over now: %s.", path, err)
         return adopted
 
-    def sync_if_due(self, now: float) -> float | None:
-        """Have the file synced, in a thread of its own, when that is due.
+    def tend(self, now: float) -> float | None:
+        """Empty the file if all is settled, else have it synced (in another thread), when that is due.
 
         Parameters
         ----------
@@ -140,20 +134,26 @@ class Journal:
         Returns
         -------
         float or None
-            Seconds until it is due, if there is something to sync.
+            Seconds until it is due, if there is something to do.
         """
-        if self._unsynced_since is None or self._file is None:
+        if self._touched is None or self._file is None:
             return None
-        left = self._unsynced_since + SYNC_S - now
+        left = self._touched + SYNC_S - now
         if left > 0:
             return left
-        self._unsynced_since = None
-        threading.Thread(target=self._file.sync, name="funcx-lab-journal", daemon=True).start()
+        self._touched = None
+        if self._open:
+            threading.Thread(target=self._file.sync, name="funcx-lab-journal", daemon=True).start()
+        else:
+            self._clear(self._file)
         return None
 
     def close(self) -> None:
         """Let go of the file; what is open in it is for others to adopt."""
         if self._file is not None:
+            if self._open and self._settled:
+                with contextlib.suppress(OSError):
+                    self._file.append(_encode(_Settled(self._settled)))
             self._file.close(remove=not self._open)
             self._file = None
 
@@ -165,33 +165,49 @@ class Journal:
 
     # --- details ----------------------------------------------------------------------------------
 
-    def _keep(self, entries: Sequence[Entry]) -> None:
-        if self._directory is None or not entries:
+    def _write(self, submitted: float, tasks: Sequence[tuple[Route, NewTask]]) -> None:
+        if self._directory is None:
             return
-        self._open.update((entry.task.task_id, entry) for entry in entries)
         try:
             if self._file is None:
                 self._file = RecordFile.create(self._directory)
-            for record in _records(entries):
+            if self._settled:
+                self._file.append(_encode(_Settled(self._settled)))
+                self._settled = []
+            for record in _records(submitted, tasks):
                 self._file.append(_encode(record))
         except OSError as err:
             self._give_up(err)
-        else:
-            if self._unsynced_since is None:
-                self._unsynced_since = time.monotonic()
+            return
+        self._open.update([task.task_id for _, task in tasks])
+        if self._touched is None:
+            self._touched = time.monotonic()
+
+    def _clear(self, file: RecordFile) -> None:
+        self._settled = []
+        try:
+            file.clear()
+        except OSError as err:
+            self._give_up(err)
 
     def _rewrite(self, old: RecordFile) -> None:
-        """Begin a new file if most of the old one is settled."""
-        if sum(cost(entry.task) for entry in self._open.values()) > old.size // 2:
+        """Leave a file that has grown large, with what is open in it."""
+        if not self._open:
+            self._clear(old)
             return
-        self._file = None
-        self._keep(list(self._open.values()))
-        old.close(remove=self._file is not None)
+        try:
+            entries = [entry for entry in _read(old)[0] if entry.task.task_id in self._open]
+        except OSError as err:
+            self._give_up(err)
+            return
+        self._file, self._settled = None, []
+        self._keep(entries)
+        self._size_at_first = self._file.size if self._file is not None else 0
+        old.close(remove=self._directory is not None)
 
-    def _others(self) -> list[Path]:
-        if self._directory is None:
-            return []
-        return sorted(self._directory.glob("*.log"))
+    def _keep(self, entries: Iterable[Entry]) -> None:
+        for submitted, some in itertools.groupby(entries, itemgetter(0)):
+            self._write(submitted, [(entry.route, entry.task) for entry in some])
 
     def _take_over(self, path: Path) -> list[Entry]:
         file = RecordFile.take(path)
@@ -210,7 +226,7 @@ class Journal:
             )
         self._keep(fresh)
         # Without a journal of our own, theirs stays: the next one finds it again.
-        file.close(remove=not fresh or self._file is not None)
+        file.close(remove=self._directory is not None)
         return fresh
 
     def _give_up(self, err: OSError) -> None:
@@ -224,22 +240,18 @@ class Journal:
         self.close()
 
 
-def _records(entries: Sequence[Entry]) -> Iterator[_Added]:
-    """Gather neighbours that share a route, up to about `_WRITE_BYTES`."""
-    for (submitted, route), group in itertools.groupby(entries, itemgetter(0, 1)):
-        tasks: list[NewTask] = []
-        nbytes = 0
-        for entry in group:
-            if nbytes > _WRITE_BYTES:
-                yield _added(submitted, route, tasks)
-                tasks, nbytes = [], 0
-            tasks.append(entry.task)
-            nbytes += cost(entry.task)
-        yield _added(submitted, route, tasks)
-
-
-def _added(submitted: float, route: Route, tasks: list[NewTask]) -> _Added:
-    return _Added(submitted, route.endpoint, route.function_id, route.group_id, route.options, tasks)
+def _records(submitted: float, tasks: Sequence[tuple[Route, NewTask]]) -> Iterator[_Added]:
+    """Gather neighbours that share a route."""
+    for start in range(0, len(tasks), _TASKS_A_RECORD):
+        for route, some in itertools.groupby(tasks[start : start + _TASKS_A_RECORD], itemgetter(0)):
+            yield _Added(
+                submitted,
+                route.endpoint,
+                route.function_id,
+                route.group_id,
+                route.options,
+                [task for _, task in some],
+            )
 
 
 def _read(file: RecordFile) -> tuple[list[Entry], int]:

@@ -39,6 +39,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 4.0
 FIRST_RESEND_S, LONGEST_RESEND_S = 0.5, 30.0
 #: A service that cannot be started is tried so often.
 START_ATTEMPTS = 3
+_LONG_S = 3600.0
 
 _FINAL = (NotAuthenticated, NotAuthorized, ProtocolError)
 
@@ -146,7 +147,7 @@ class Loop:
         """Sleep until somebody wants something; False when the stream is to end."""
         self._take_inbox()
         while self._state.idle and not self.closing:
-            self.inbox.sleep(None)
+            self._sleep(_LONG_S)
             self._take_inbox()
         return not self.closing
 
@@ -238,8 +239,8 @@ class Loop:
             return False
         if self._resend_at is not None:
             longest = min(longest, self._resend_at - now)
-        if (sync_in := self._journal.sync_if_due(now)) is not None:
-            longest = min(longest, sync_in)
+        if (due_in := self._journal.tend(now)) is not None:
+            longest = min(longest, due_in)
         return self.inbox.sleep(longest, connection)
 
     def _take_inbox(self) -> None:

@@ -301,42 +301,40 @@ class StreamState:
         submit = self._in_flight.pop(request, None)
         if submit is None:
             return
+        accepted = submit.tasks
+        if refused:
+            accepted = [task for task in accepted if task.task_id not in refused]
+            self._sort_out(submit, refused)
+        elif self.refusal is not None and not self.resend_pending:
+            self.refusal = None  # it takes tasks again
+        self.settled += accepted
+        for task in accepted:
+            if (entry := self._tasks.get(task.task_id)) is not None:
+                entry.accepted = True
+                entry.sink.accepted()
+                if entry.group is None:
+                    self._forget(task.task_id)
+        if self._open and self._listeners:
+            for task in accepted:
+                self._outbox.extend(self._listeners.messages_for(task.task_id))
+
+    def _sort_out(self, submit: Submit, refused: dict[str, FuncxLabError]) -> None:
+        """Fail what is refused for good; keep what is refused for now as if it had never been sent."""
         later: list[NewTask] = []
         for task in submit.tasks:
             error = refused.get(task.task_id)
-            if error is not None and _is_for_now(error):
-                later.append(task)
-                self.refusal = error
-                continue
-            self.settled.append(task)
             if error is None:
-                self._accepted(task.task_id)
-            else:
+                continue
+            if not _is_for_now(error):
+                self.settled.append(task)
                 self._refuse(task.task_id, error)
-        if later:
-            self._wait(submit, later)
-        elif self.refusal is not None and not self.resend_pending:
-            self.refusal = None  # it takes tasks again
-
-    def _accepted(self, task_id: str) -> None:
-        entry = self._tasks.get(task_id)
-        if entry is not None:
-            entry.accepted = True
-            entry.sink.accepted()
-            if entry.group is None:
-                self._forget(task_id)
-        if self._open and self._listeners:
-            self._outbox.extend(self._listeners.messages_for(task_id))
-
-    def _wait(self, submit: Submit, tasks: list[NewTask]) -> None:
-        """Keep what was refused for now, as if it had never been sent."""
-        for task in tasks:
+                continue
+            later.append(task)
+            self.refusal, self.resend_pending = error, True
             if (entry := self._tasks.get(task.task_id)) is not None:
                 entry.sent = False
-        self._unsent.put_back(
-            Route(submit.endpoint, submit.function_id, submit.group_id, submit.options), tasks
-        )
-        self.resend_pending = True
+        route = Route(submit.endpoint, submit.function_id, submit.group_id, submit.options)
+        self._unsent.put_back(route, later)
 
     def _refuse(self, task_id: str, error: FuncxLabError) -> None:
         if (entry := self._forget(task_id)) is not None:

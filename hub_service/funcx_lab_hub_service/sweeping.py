@@ -20,6 +20,7 @@ from funcx_lab_hub_service.store import tombstones
 if TYPE_CHECKING:
     from funcx_lab_hub_service.objects import Objects
     from funcx_lab_hub_service.store.database import Database
+    from funcx_lab_hub_service.store.reserve import Reserve
     from funcx_lab_hub_service.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -63,6 +64,8 @@ class Sweeper:
         Whose things go.
     ages : Ages
         When they go.
+    reserve : Reserve, optional
+        Made again when there is room.
     clock, monotonic : callable
         Unix seconds; seconds that never jump.
     """
@@ -73,6 +76,7 @@ class Sweeper:
         tasks: Tasks,
         objects: Objects,
         ages: Ages | None = None,
+        reserve: Reserve | None = None,
         *,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -81,6 +85,7 @@ class Sweeper:
         self._tasks = tasks
         self._objects = objects
         self._ages = ages or Ages()
+        self._reserve = reserve
         self._clock, self._monotonic = clock, monotonic
         self._watch = ClockWatch(clock(), monotonic(), store.last_sign(database.reader))
         self._next_expire = self._next_purge = monotonic()
@@ -106,7 +111,9 @@ class Sweeper:
             await asyncio.sleep(_TICK_S)
 
     async def sweep(self) -> None:
-        """Do what is due now, unless the clock cannot be believed."""
+        """Do what is due now; nothing goes for its age while the clock cannot be believed."""
+        if self._reserve is not None and not self._reserve.held:
+            await asyncio.to_thread(self._reserve.restore)
         now, monotonic = self._clock(), self._monotonic()
         jump = self._watch.jumped(now, monotonic)
         if jump:

@@ -74,7 +74,7 @@ class Reserve:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            log.warning("There is no room for a reserve of %d bytes yet: %s", self._size, error)
+            log.info("There is no room for a reserve of %d bytes yet: %s", self._size, error)
             self._path.unlink(missing_ok=True)
             return False
         self.held = True

@@ -14,7 +14,9 @@ from funcx_lab.protocol.states import TaskState
 from funcx_lab.protocol.stream import NewTask
 from funcx_lab_hub_service.admission import Admission
 from funcx_lab_hub_service.auth.principals import Principal
+from funcx_lab_hub_service.objects import Objects
 from funcx_lab_hub_service.store.reserve import Reserve
+from funcx_lab_hub_service.sweeping import Sweeper
 
 ME = Principal("me")
 SIZE = 1 << 20
@@ -97,7 +99,8 @@ def test_on_a_full_disk_outcomes_commit_and_submits_do_not(tools: Any, tmp_path:
             assert core.tasks.counts(ME) == {TaskState.SUCCESS: 1, TaskState.CANCELLED: 1}
             with pytest.raises(StorageFull):  # before it comes to the writer
                 core.tasks.submit(ME, "box", core.function_id, core.group_id, [new])
-            assert reserve.restore()
+            objects = Objects(core.database, tmp_path / "objects", 1000)
+            await Sweeper(core.database, core.tasks, objects, reserve=reserve).sweep()
             assert await core.submit(new) == []
 
     tools.run(main())

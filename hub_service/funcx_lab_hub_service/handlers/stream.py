@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import tornado.web
 import tornado.websocket
 
-from funcx_lab.errors import MalformedMessage, NotAuthorized
+from funcx_lab.errors import InvalidRequest, MalformedMessage, NotAuthorized
 from funcx_lab.protocol.stream import client_codec
 from funcx_lab_hub_service.handlers.base import Guard
 from funcx_lab_hub_service.handlers.conversation import Conversation, revoked
@@ -35,6 +35,8 @@ class StreamHandler(Guard, tornado.websocket.WebSocketHandler):
         origin = self.request.headers.get("Origin")
         if origin is not None and urlsplit(origin).netloc.lower() not in self.services.hosts:
             raise NotAuthorized("A page of another origin may not open the stream.")
+        if self.request.method == "GET" and self.request.headers.get("Upgrade", "").lower() != "websocket":
+            raise InvalidRequest("This route is a WebSocket; ask for it with `Upgrade: websocket`.")
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         """Drop a body: an upgrade has none, and tornado would keep it before anybody asked for a token."""

@@ -42,6 +42,7 @@ from funcx_lab_endpoint.instructions import (
 from funcx_lab_endpoint.link import Link, LinkDown, LinkFact, LinkUp, Target
 from funcx_lab_endpoint.objects import ObjectStore
 from funcx_lab_endpoint.registration import HubAccess
+from funcx_lab_endpoint.result_files import ResultFiles
 from funcx_lab_endpoint.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -108,10 +109,14 @@ class Agent:
         The hub service by HTTP.
     make_objects : callable
         Makes the object store, given what wakes the agent.
+    results : ResultFiles
+        Where results wait that are too large for a message.
     facts : mapping
         Told with each heartbeat: host, python, packages, version.
     on_state : callable
         Told whenever the connection's state changes.
+    on_note : callable
+        Told what people should know about the spool.
     drain_s : float
         Seconds that running calls get at the end.
     """
@@ -123,9 +128,11 @@ class Agent:
         spool: Spool,
         access: HubAccess,
         make_objects: Callable[[Callable[[], None]], ObjectStore],
+        results: ResultFiles,
         *,
         facts: dict[str, Any],
         on_state: OnState,
+        on_note: Callable[[str], None],
         drain_s: float,
     ) -> None:
         self._state = state
@@ -134,10 +141,12 @@ class Agent:
         self._access = access
         self._facts = facts
         self._on_state = on_state
+        self._on_note = on_note
         self._drain_s = drain_s
         self._wakeup = Wakeup()
         spool.wake = self._wakeup
         self._objects = make_objects(self._wakeup)
+        self._results = results
         self._finders = ThreadPoolExecutor(1, thread_name_prefix="find")
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._link = Link(self._context, self._find_target)
@@ -209,7 +218,7 @@ class Agent:
         for engine_fact in self._host.poll(now, ready):
             if isinstance(engine_fact, CallDone):
                 crash_point("agent.outcome_came")
-            self._state.engine_fact(engine_fact)
+            self._state.engine_fact(self._results.take(engine_fact))
         self._perform(now)  # and outcomes too
         for object_fact in self._objects.facts():
             self._state.object_fact(object_fact)
@@ -223,6 +232,7 @@ class Agent:
     def _spool_fact(self, number: int | None) -> None:
         if number is None:
             self._state.spool_replaced()
+            self._on_note(self._spool.note)
         else:
             self._state.saved(number)
 

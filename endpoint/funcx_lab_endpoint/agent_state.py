@@ -228,7 +228,7 @@ class AgentState:
                 continue
             holding = self._holdings.get(task_id)
             if holding is not None and holding.outcome is not None and holding.execution == execution:
-                self._holdings.drop(holding)
+                self._work.delivered(holding)
 
     def _acknowledge_events(self, message: EventsAck) -> None:
         for task_id, execution, below in message.batches:

@@ -44,6 +44,7 @@ class EndpointFiles:
         self.lock = self.directory / "agent.lock"
         self.log = self.directory / "agent.log"
         self.objects = self.directory / "objects"
+        self.results = self.directory / "results"
         self.runs = self.directory / "runs"
         self.spool = self.directory / "spool.db"
         self.key = self.directory / "agent.key"

@@ -28,6 +28,7 @@ from funcx_lab_endpoint.files import EndpointFiles
 from funcx_lab_endpoint.holdings import Holdings, revive
 from funcx_lab_endpoint.objects import ObjectStore
 from funcx_lab_endpoint.registration import HubAccess
+from funcx_lab_endpoint.result_files import ResultFiles
 from funcx_lab_endpoint.spool import Spool
 from funcx_lab_endpoint.surroundings import MARK, describe, enter, log_to
 
@@ -53,19 +54,27 @@ class Reporter:
     def __init__(self, files: EndpointFiles, ready_fd: int | None = None) -> None:
         self._files = files
         self._ready_fd = ready_fd
-        #: what people should know about the spool
-        self.note = ""
         self._started = time.time()
         self._last = ("", "")
+        self._note = ""
 
     def state(self, state: str, reason: str) -> None:
         """Write down a change of the agent's state."""
         if (state, reason) == self._last:
             return
         self._last = state, reason
-        self._files.save_process(state, reason, self._started, self.note)
+        self._save()
         if state in ("connected", "refused"):
             self._answer({"state": state, "reason": reason})
+
+    def note(self, text: str) -> None:
+        """Write down what people should know about the spool."""
+        if text != self._note:
+            self._note = text
+            self._save()
+
+    def _save(self) -> None:
+        self._files.save_process(*self._last, self._started, self._note)
 
     def failed(self, error: FuncxLabError) -> None:
         """Say why there is no agent."""
@@ -138,16 +147,8 @@ def _run(
         raise ConfigError(
             f"Endpoint {files.name} is not registered; run `funcx-endpoint configure {files.name}`."
         )
-    spool = Spool(files.spool, config.spool_limit)
-    holdings = _revive(spool)
-    state = AgentState(
-        instance=secrets.token_hex(8),
-        holdings=holdings,
-        new_nonce=lambda: secrets.token_hex(16),
-        takeover=takeover or _was_here(files),
-    )
-    reporter.note = spool.note
-    agent = _make_agent(files, config, state, spool, reporter, embedded, open_host)
+    takeover = takeover or _was_here(files)  # before this agent writes down that it is here
+    agent = _make_agent(files, config, reporter, embedded, takeover, open_host)
     reporter.state("connecting", "")
     _stop_on_signals(agent)
     log.info("the agent of %s starts as process %d", files.name, os.getpid())
@@ -169,22 +170,31 @@ def _revive(spool: Spool) -> Holdings:
 def _make_agent(
     files: EndpointFiles,
     config: Config,
-    state: AgentState,
-    spool: Spool,
     reporter: Reporter,
     embedded: bool,
+    takeover: bool,
     open_host: OpenHost,
 ) -> Agent:
+    spool = Spool(files.spool, config.spool_limit)
+    holdings = _revive(spool)
+    reporter.note(spool.note)
     access = HubAccess(files, embedded=embedded)
     files.runs.mkdir(mode=0o700, exist_ok=True)
     return Agent(
-        state,
+        AgentState(
+            instance=secrets.token_hex(8),
+            holdings=holdings,
+            new_nonce=lambda: secrets.token_hex(16),
+            takeover=takeover,
+        ),
         open_host(config, files.directory),
         spool,
         access,
         lambda wake: ObjectStore(files.objects, config.object_cache_limit, access.transport, wake),
+        ResultFiles(files.results, holdings.result_files()),
         facts=describe(),
         on_state=reporter.state,
+        on_note=reporter.note,
         drain_s=min(config.drain_seconds, _EMBEDDED_DRAIN_S) if embedded else config.drain_seconds,
     )
 

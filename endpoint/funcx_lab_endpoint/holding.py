@@ -48,10 +48,12 @@ class EventLog:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """A result whose payload is a file on its way to the hub service."""
+    """A result whose payload is a file; it stays until the hub service has acknowledged the outcome."""
 
     path: Path
     outcome: Outcome
+    #: whether the file would outlive a power cut
+    is_safe: bool = False
 
 
 @dataclass(slots=True)
@@ -73,7 +75,7 @@ class Holding:
     deaths : list of str
         Executions that were in the user's function when their agent died.
     upload : Transfer or None
-        The engine is done, the result's file is on its way to the hub service.
+        The engine is done; until there is an outcome, the file is on its way to the hub service.
     orphan_since : float or None
         When the hub service said that it does not know this task (monotonic seconds).
     """

@@ -6,6 +6,7 @@ Everything is in memory, and what changes is gathered for the spool, from which 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from funcx_lab.protocol.messages import Outcome, TaskItem
 from funcx_lab_endpoint.changes import LAZY_S, SOON_S, Change, Changes, Key
@@ -70,7 +71,6 @@ class Holdings:
     def finish(self, holding: Holding, outcome: Outcome) -> None:
         """Keep the outcome of a task until `drop`."""
         holding.outcome = outcome
-        holding.upload = None
         self._changes.note(holding.task_id, self._patience_s)
 
     def lose(self, holding: Holding, execution: str, evidence: str) -> Loss:
@@ -98,6 +98,10 @@ class Holdings:
     def inventory(self) -> list[tuple[str, int]]:
         """Return every task held with its lease."""
         return [(holding.task_id, holding.tag) for holding in self._tasks.values()]
+
+    def result_files(self) -> list[Path]:
+        """Return the files that hold results."""
+        return [holding.upload.path for holding in self._tasks.values() if holding.upload is not None]
 
     # --- the spool ----------------------------------------------------------------------------------
 

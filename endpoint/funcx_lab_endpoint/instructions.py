@@ -125,4 +125,12 @@ class Uploaded:
     error: ErrorInfo | None = None
 
 
-ObjectFact: TypeAlias = Fetched | Uploaded
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The file of an `Upload` is safe on disk; the upload itself goes on."""
+
+    task_id: str
+    execution: str
+
+
+ObjectFact: TypeAlias = Fetched | Kept | Uploaded

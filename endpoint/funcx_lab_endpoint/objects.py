@@ -25,7 +25,8 @@ from funcx_lab.errors import (
 )
 from funcx_lab.protocol.messages import ErrorInfo, ObjectRef
 from funcx_lab.transport import Transport
-from funcx_lab_endpoint.instructions import Fetch, Fetched, ObjectFact, Upload, Uploaded
+from funcx_lab_endpoint.instructions import Fetch, Fetched, Kept, ObjectFact, Upload, Uploaded
+from funcx_lab_endpoint.result_files import KEPT_DAYS
 
 log = logging.getLogger(__name__)
 
@@ -76,11 +77,19 @@ class ObjectStore:
     def fetch(self, order: Fetch) -> None:
         """Bring an object here and keep it until `release`; `facts` tells the end."""
         self._wanted[order.task_id] = order.reference.sha256
-        self._pool.submit(self._work, lambda: self._fetch(order))
+
+        def fail(error: ErrorInfo) -> ObjectFact:
+            return Fetched(order.task_id, order.tag, error=error)
+
+        self._pool.submit(self._work, lambda: self._fetch(order), fail)
 
     def upload(self, order: Upload) -> None:
-        """Store a result file at the hub service and delete it here; `facts` tells the end."""
-        self._pool.submit(self._work, lambda: self._upload(order))
+        """Store a result file at the hub service; `facts` tells when it is safe here, and the end."""
+
+        def fail(error: ErrorInfo) -> ObjectFact:
+            return Uploaded(order.task_id, order.execution, order.outcome, error=error)
+
+        self._pool.submit(self._work, lambda: self._upload(order), fail)
 
     def release(self, task_id: str) -> None:
         """Let the object that was fetched for this task go when space is needed."""
@@ -96,15 +105,18 @@ class ObjectStore:
         self._stopping.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _work(self, job: Callable[[], ObjectFact | None]) -> None:
+    def _work(self, job: Callable[[], ObjectFact | None], fail: Callable[[ErrorInfo], ObjectFact]) -> None:
         try:
             fact = job()
-        except Exception:  # a thread's edge: its future is read by nobody
+        except Exception as err:  # a thread's edge: its future is read by nobody, and the task must end
             log.exception("an object's transfer failed")
-            return
+            fact = fail(ErrorInfo("TASK_ERROR", f"An object's transfer failed at the endpoint: {err!r}"))
         if fact is not None:
-            self._facts.append(fact)
-            self._wake()
+            self._tell(fact)
+
+    def _tell(self, fact: ObjectFact) -> None:
+        self._facts.append(fact)
+        self._wake()
 
     # --- fetch --------------------------------------------------------------------------------------
 
@@ -150,6 +162,8 @@ class ObjectStore:
                     digest.update(block)
                     size += len(block)
                     file.write(block)
+                file.flush()
+                os.fsync(file.fileno())  # a later life trusts what it finds under this name
             if digest.hexdigest() != reference.sha256 or size != reference.size:
                 raise HashMismatch(
                     f"Object {reference.sha256} came with other bytes ({size} of {reference.size}); "
@@ -178,10 +192,14 @@ class ObjectStore:
 
     def _upload(self, order: Upload) -> Uploaded | None:
         try:
+            _sync(order.path)
+            self._tell(Kept(order.task_id, order.execution))
             reference = self._persist(lambda: self._send(order.path))
         except FuncxLabError as err:
             error = ErrorInfo(
-                err.code, f"The result could not be stored: {err.message} It is kept in {order.path}."
+                err.code,
+                f"The result could not be stored: {err.message} "
+                f"It is kept at the endpoint for {KEPT_DAYS} days in {order.path}.",
             )
             return Uploaded(order.task_id, order.execution, order.outcome, error=error)
         except OSError as err:
@@ -189,7 +207,6 @@ class ObjectStore:
             return Uploaded(order.task_id, order.execution, order.outcome, error=error)
         if reference is None:
             return None
-        order.path.unlink(missing_ok=True)
         return Uploaded(order.task_id, order.execution, order.outcome, reference)
 
     def _send(self, path: Path) -> ObjectRef:
@@ -220,6 +237,16 @@ class ObjectStore:
             self._stopping.wait(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
         return None
+
+
+def _sync(path: Path) -> None:
+    """Make a file and its name outlive a power cut."""
+    for each in (path, path.parent):
+        descriptor = os.open(each, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _is_digest(name: str) -> bool:

@@ -23,7 +23,7 @@ class _Ended(msgspec.Struct, frozen=True, array_like=True):
     outcome: Outcome
     first: int
     events: list[Event]
-    #: the file that holds the result while it waits for its upload
+    #: the file that holds the result, if it was too large for a message
     path: str = ""
 
 
@@ -68,14 +68,16 @@ _function = msgspec.msgpack.Decoder(FunctionBody)
 def entry_of_holding(holding: Holding) -> Change:
     """Return the entry of a task: one of its outcome if it has one, else one that lets it run again."""
     if holding.outcome is not None:
-        ended = _ended(holding, holding.outcome)
+        path = str(holding.upload.path) if holding.upload is not None else ""
+        ended = _ended(holding, holding.outcome, path)
         record = _Result(holding.task_id, holding.item.function_id, holding.tag, ended)
         return Change(RESULT, holding.task_id, _encode(record))
-    running = holding.started.execution if holding.started is not None else ""
+    started = holding.started if holding.call_tag is not None else None
+    running = started.execution if started is not None else ""
     upload = holding.upload
     task = _Task(
         *(holding.item, holding.tag, holding.handed, holding.tries, running, holding.deaths),
-        _ended(holding, upload.outcome, str(upload.path)) if upload is not None else None,
+        _ended(holding, upload.outcome, str(upload.path)) if upload is not None and upload.is_safe else None,
     )
     return Change(TASK, holding.task_id, _encode(task))
 
@@ -111,7 +113,7 @@ def read_task(data: bytes) -> Holding:
         record.item, record.tag, handed=record.handed, tries=record.tries, deaths=list(record.deaths)
     )
     if record.upload is not None:
-        holding.upload = Transfer(Path(record.upload.path), record.upload.outcome)
+        holding.upload = Transfer(Path(record.upload.path), record.upload.outcome, is_safe=True)
         holding.log = _log(record.upload)
     elif record.running and record.running not in holding.deaths:
         holding.deaths.append(record.running)
@@ -123,6 +125,8 @@ def read_result(data: bytes) -> Holding:
     record = _result.decode(data)
     holding = Holding(TaskItem(record.task_id, record.tag, record.function_id), record.tag)
     holding.log, holding.outcome = _log(record.ended), record.ended.outcome
+    if record.ended.path:
+        holding.upload = Transfer(Path(record.ended.path), holding.outcome, is_safe=True)
     return holding
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -28,6 +28,7 @@ from funcx_lab_endpoint.instructions import (
     Fetch,
     Fetched,
     Instruction,
+    Kept,
     Learn,
     ObjectFact,
     Release,
@@ -197,6 +198,16 @@ class Work:
         self._outbox.forget(holding)
         self._release(holding)
         self._take_back(holding)
+        self._discard(holding)
+
+    def delivered(self, holding: Holding) -> None:
+        """Forget a task whose outcome the hub service has."""
+        self._holdings.drop(holding)
+        self._discard(holding)
+
+    def _discard(self, holding: Holding) -> None:
+        if holding.upload is not None:
+            self._do(Discard(holding.upload.path))
 
     def _take_back(self, holding: Holding) -> None:
         if self._waiting.pop(holding.task_id, None) is not None or holding.call_tag is None:
@@ -276,7 +287,6 @@ class Work:
             return
         holding.call_tag = None
         holding.upload = Transfer(fact.path, outcome)
-        self._holdings.changed(holding, SOON_S)
         self._upload(holding)
 
     def _upload(self, holding: Holding) -> None:
@@ -315,7 +325,7 @@ class Work:
     # --- objects ------------------------------------------------------------------------------------
 
     def object_fact(self, fact: ObjectFact) -> None:
-        """Take the end of a download or an upload."""
+        """Take what became of a download or an upload."""
         holding = self._holdings.get(fact.task_id)
         if holding is None or holding.outcome is not None:
             return
@@ -326,11 +336,17 @@ class Work:
                 self._fail(holding, fact.error)
             elif holding.task_id not in self._waiting:
                 self._hand_over(holding, fact.path)
-        elif holding.upload is not None and holding.execution == fact.execution:
-            if fact.error is not None and fact.error.code == "WORKER_LOST":  # the file is gone
-                self._lost(holding, fact.execution, fact.error.message)
-            else:
-                self._finish(holding, _with_object(fact))
+        elif holding.upload is None or holding.execution != fact.execution:
+            return
+        elif isinstance(fact, Kept):
+            holding.upload = replace(holding.upload, is_safe=True)
+            self._holdings.changed(holding, SOON_S)
+        elif fact.error is not None and fact.error.code == "WORKER_LOST":  # the file is gone
+            self._lost(holding, fact.execution, fact.error.message)
+        else:
+            if fact.error is not None:
+                holding.upload = None  # the file is kept for its owner
+            self._finish(holding, _with_object(fact))
 
 
 _ONCE = "at_most_once forbids another run."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from funcx_lab.errors import ServiceUnreachable
 from funcx_lab.protocol.messages import ObjectRef, Outcome
 from funcx_lab.transport import Transport
 from funcx_lab_endpoint import objects as objects_module
-from funcx_lab_endpoint.instructions import Fetch, Upload
+from funcx_lab_endpoint.engine.contract import CallDone
+from funcx_lab_endpoint.instructions import Fetch, Kept, Upload
 from funcx_lab_endpoint.objects import ObjectStore
+from funcx_lab_endpoint.result_files import KEPT_DAYS, ResultFiles
 
 Eventually = Callable[..., Any]
 
@@ -52,6 +55,12 @@ class Bench:
         facts: list[Any] = []
         self._eventually(lambda: facts.extend(self.store.facts()) or len(facts) >= count)
         return facts
+
+    def uploaded(self) -> Any:
+        """Return the end of an upload, which was safe before."""
+        kept, end = self.ends(2)
+        assert isinstance(kept, Kept)
+        return end
 
     def fetch(self, ref: ObjectRef, task_id: str = "a") -> Any:
         self.store.fetch(Fetch(task_id, 1, ref))
@@ -150,15 +159,15 @@ class _Later:
         pass
 
 
-def test_a_result_file_is_stored_and_deleted(bench: Bench, tmp_path: Path) -> None:
+def test_a_result_file_is_stored(bench: Bench, tmp_path: Path) -> None:
     block = os.urandom(2_500_000)
     path = tmp_path / "result"
     path.write_bytes(block)
     bench.store.upload(Upload("a", "x1", path, Outcome(ok=True)))
-    (fact,) = bench.ends()
+    fact = bench.uploaded()
     assert (fact.reference, fact.error) == (reference(block), None)
     assert bench.hub.objects == {fact.reference.sha256: block}
-    assert not path.exists()
+    assert path.exists()  # until the outcome is acknowledged
 
 
 def test_a_result_that_is_there_already_is_not_sent_again(bench: Bench, tmp_path: Path) -> None:
@@ -166,7 +175,7 @@ def test_a_result_that_is_there_already_is_not_sent_again(bench: Bench, tmp_path
     path.write_bytes(b"same")
     bench.put(b"same")
     bench.store.upload(Upload("a", "x1", path, Outcome(ok=True)))
-    assert bench.ends()[0].reference == reference(b"same")
+    assert bench.uploaded().reference == reference(b"same")
     assert [method for method, _, _ in bench.hub.requests] == ["HEAD"]
 
 
@@ -181,7 +190,7 @@ def test_a_result_that_is_refused_is_kept_and_told(
     path = tmp_path / "result"
     path.write_bytes(b"huge")
     bench.store.upload(Upload("a", "x1", path, Outcome(ok=True)))
-    (fact,) = bench.ends()
+    fact = bench.uploaded()
     assert fact.error.code == "TASK_PAYLOAD_TOO_LARGE"
     assert str(path) in fact.error.message
     assert path.exists()
@@ -197,3 +206,38 @@ def test_parts_of_an_earlier_life_are_removed(hub: Any, tmp_path: Path, eventual
     bench = Bench(hub, tmp_path, 1000, eventually)
     assert bench.files() == set()
     bench.close()
+
+
+def test_a_mistake_of_ours_fails_the_task_instead_of_holding_it_up(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("a mistake")
+
+    monkeypatch.setattr(bench.store, "_bring", fail)
+    assert "a mistake" in bench.fetch(bench.put(b"x")).error.message
+
+
+def test_a_result_is_taken_out_of_the_engine_s_directory(tmp_path: Path) -> None:
+    path = tmp_path / "x.result"
+    path.write_bytes(b"large")
+    done = CallDone("a", 1, "x1", Outcome(ok=True), 0, [], path)
+    fact = ResultFiles(tmp_path / "results").take(done)
+    assert isinstance(fact, CallDone)
+    assert fact.path == tmp_path / "results" / "x.result"
+    assert fact.path.read_bytes() == b"large"
+    assert not path.exists()
+
+
+def test_a_result_that_nobody_wanted_goes_after_a_week(tmp_path: Path) -> None:
+    directory = tmp_path / "results"
+    directory.mkdir()
+    for name in ("refused", "waiting", "young"):
+        (directory / name).write_bytes(b"large")
+    week_ago = time.time() - KEPT_DAYS * 86400 - 1
+    for name in ("refused", "waiting"):
+        os.utime(directory / name, (week_ago, week_ago))
+    files = ResultFiles(directory, [directory / "waiting"])
+    (tmp_path / "new").write_bytes(b"large")
+    files.take(CallDone("a", 1, "x1", Outcome(ok=True), 0, [], tmp_path / "new"))
+    assert {path.name for path in directory.iterdir()} == {"waiting", "young", "new"}

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from funcx_lab.protocol.messages import (
+    Cancel,
     ErrorInfo,
     Event,
     FunctionBody,
     Hello,
     Inventory,
     Lost,
+    ObjectRef,
     Outcome,
     Reconciled,
     ResultAck,
@@ -32,6 +34,8 @@ from funcx_lab_endpoint.engine.contract import Call, CallDone, CallLost, CallOut
 from funcx_lab_endpoint.holdings import revive
 from funcx_lab_endpoint.instructions import (
     CancelCall,
+    Discard,
+    Kept,
     Learn,
     Save,
     Send,
@@ -396,13 +400,47 @@ def test_an_upload_goes_on_in_the_next_life(agent: Lives, tmp_path: Path) -> Non
     agent.task()
     agent.turn()
     agent.done(path=tmp_path / "result", outcome=Outcome(ok=True, started=3.0))
-    agent.turn(SOON_S)
+    agent.turn()
+    agent.state.object_fact(Kept("a", "x1"))
+    agent.turn()
     agent.turn(SOON_S)
     agent.die()
     (upload,) = [each for each in agent.turn() if isinstance(each, Upload)]
     assert upload == Upload("a", "x1", tmp_path / "result", Outcome(ok=True, started=3.0))
     agent.connect()
     assert agent.calls() == []
+
+
+def test_a_file_that_a_power_cut_could_take_is_not_counted_on(agent: Lives, tmp_path: Path) -> None:
+    agent.task()
+    agent.turn()
+    agent.done(path=tmp_path / "result")
+    agent.turn()
+    agent.turn(LAZY_S)
+    assert [call.task_id for call in agent.die().connect().calls()] == ["a"]
+
+
+def test_a_result_file_goes_when_its_outcome_is_acknowledged(agent: Lives, tmp_path: Path) -> None:
+    agent.task()
+    agent.turn()
+    agent.done(path=tmp_path / "result")
+    agent.state.object_fact(Kept("a", "x1"))
+    agent.state.object_fact(Uploaded("a", "x1", OK, ObjectRef("ab" * 32, 5)))
+    assert Discard(tmp_path / "result") not in agent.turn(LAZY_S)
+    agent.turn(LAZY_S)
+    agent.die().connect()
+    agent.turn()
+    agent.state.receive(ResultAck(agent.session, [("a", "x1")]), agent.now)
+    assert Discard(tmp_path / "result") in agent.turn()
+
+
+def test_a_result_file_of_a_cancelled_task_goes(agent: Lives, tmp_path: Path) -> None:
+    agent.task()
+    agent.turn()
+    agent.done(path=tmp_path / "result")
+    agent.turn()
+    agent.state.receive(Cancel(1, [("a", 1)]), agent.now)
+    assert Discard(tmp_path / "result") in agent.turn()
 
 
 def test_a_result_file_that_is_gone_is_a_loss(agent: Lives, tmp_path: Path) -> None:

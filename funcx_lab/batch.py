@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from funcx_lab.errors import UsageError
+from funcx_lab.options import take_options
+from funcx_lab.protocol.messages import TaskOptions
 
 
 class BatchedTask(NamedTuple):
@@ -15,6 +17,7 @@ class BatchedTask(NamedTuple):
     function: str | Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    options: TaskOptions | None = None
 
 
 class Batch:
@@ -54,13 +57,17 @@ class Batch:
             What: the id of a registered function.
         function : callable, optional
             Or the function itself.
+        task_retries, task_at_most_once, task_walltime, task_ttl, task_label : optional
+            Among ``kwargs``, but not the function's: see `Executor`.
 
         Raises
         ------
         UsageError
-            If there is no function, or two.
+            If there is no function, or two, or an option makes no sense.
         """
-        self.tasks.append(BatchedTask(endpoint_id or endpoint, one_of(function_id, function), args, kwargs))
+        options = take_options(kwargs)
+        what = one_of(function_id, function)
+        self.tasks.append(BatchedTask(endpoint_id or endpoint, what, args, kwargs, options))
 
     def __len__(self) -> int:
         return len(self.tasks)

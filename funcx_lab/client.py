@@ -9,10 +9,11 @@ from funcx_lab import legacy
 from funcx_lab.batch import Batch, one_of
 from funcx_lab.connection import Connection
 from funcx_lab.credentials import find_service
-from funcx_lab.errors import FuncxLabError, ServiceTimeout
+from funcx_lab.errors import FuncxLabError, ServiceTimeout, UsageError
 from funcx_lab.events import EventQueue
 from funcx_lab.futures import TaskFuture
 from funcx_lab.identifiers import new_id
+from funcx_lab.options import take_options
 from funcx_lab.protocol.messages import TaskOptions
 from funcx_lab.protocol.payload import Payload
 from funcx_lab.queries import Queries
@@ -121,14 +122,19 @@ class FuncXClient(Queries):
             Registered when first used.
         endpoint : str, optional
             Name or id; the local endpoint by default, if the service is your own.
+        task_retries, task_at_most_once, task_walltime, task_ttl, task_label : optional
+            Among ``kwargs``, but not the function's: see `Executor`.
 
         Raises
         ------
         CannotSerialize
             If the function or an argument cannot be sent.
+        UsageError
+            If an option makes no sense.
         """
+        options = take_options(kwargs)
         function_id = self.connection.functions.find(function)
-        return self._submit(endpoint, function_id, pack_arguments(args, kwargs))
+        return self._submit(endpoint, function_id, pack_arguments(args, kwargs), options=options)
 
     def submit_packed(
         self,
@@ -143,12 +149,30 @@ class FuncXClient(Queries):
         return self._submit(endpoint, function_id, arguments, options=options)
 
     def map(
-        self, function: Callable[..., T], *iterables: Iterable[Any], endpoint: str | None = None
+        self,
+        function: Callable[..., T],
+        *iterables: Iterable[Any],
+        endpoint: str | None = None,
+        **options: Any,
     ) -> list[TaskFuture[T]]:
-        """Run a function once for each set of arguments, as the built-in ``map`` pairs them."""
+        """Run a function once for each set of arguments, as the built-in ``map`` pairs them.
+
+        Parameters
+        ----------
+        **options
+            Those of `submit`.
+
+        Raises
+        ------
+        UsageError
+            If there is no such option, or it makes no sense.
+        """
+        asked = take_options(options)
+        if options:
+            raise UsageError(f"map() has no keyword {next(iter(options))!r}; see help(FuncXClient.map).")
         function_id = self.connection.functions.find(function)
         return [
-            self._submit(endpoint, function_id, pack_arguments(args, {}))
+            self._submit(endpoint, function_id, pack_arguments(args, {}), options=asked)
             for args in zip(*iterables, strict=False)
         ]
 
@@ -181,11 +205,13 @@ class FuncXClient(Queries):
             Name or id; the local endpoint by default, if the service is your own.
         function_id, function : str or callable
             A registered function's id, or the function itself.
+        task_retries, task_at_most_once, task_walltime, task_ttl, task_label : optional
+            Among ``kwargs``, but not the function's: see `Executor`.
 
         Raises
         ------
         UsageError
-            If it is not said what to run.
+            If it is not said what to run, or an option makes no sense.
         EndpointNotFound, FunctionNotFound
             If the service does not know them.
         """
@@ -215,10 +241,16 @@ class FuncXClient(Queries):
         """
         # All are packed before the first is sent: what cannot be sent raises here, and nothing was sent.
         calls = [
-            (task.endpoint, self._function_id(task.function), pack_arguments(task.args, task.kwargs))
+            (
+                task.endpoint,
+                self._function_id(task.function),
+                pack_arguments(task.args, task.kwargs),
+                batch.task_group_id,
+                task.options,
+            )
             for task in batch.tasks
         ]
-        return self._accepted([self._submit(*call, group_id=batch.task_group_id) for call in calls])
+        return self._accepted([self._submit(*call) for call in calls])
 
     def map_run(
         self,

@@ -21,7 +21,7 @@ from funcx_lab.functions import Functions
 from funcx_lab.futures import TaskFuture
 from funcx_lab.identifiers import new_id
 from funcx_lab.objects import download, upload
-from funcx_lab.protocol.messages import ErrorInfo, TaskOptions
+from funcx_lab.protocol.messages import ErrorInfo
 from funcx_lab.protocol.payload import INLINE_LIMIT, Payload
 from funcx_lab.protocol.states import TaskState
 from funcx_lab.protocol.stream import NewTask, OutcomeItem
@@ -97,10 +97,6 @@ class Connection:
         future: TaskFuture[Any] = TaskFuture(task_id, route.endpoint, self)
         self.stream.submit(route, task, future)
         return future
-
-    def options(self, label: str | None = None) -> TaskOptions | None:
-        """Return options, or None if there are none."""
-        return None if label is None else TaskOptions(label=label)
 
     def watch(self, task_id: str) -> TaskFuture[Any]:
         """Return a future for a task that was submitted elsewhere."""

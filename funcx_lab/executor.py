@@ -12,6 +12,7 @@ from funcx_lab.client import FuncXClient
 from funcx_lab.errors import UsageError
 from funcx_lab.futures import TaskFuture
 from funcx_lab.identifiers import new_id
+from funcx_lab.options import make_options
 from funcx_lab.serialize import pack_arguments
 from funcx_lab.stream import ANSWER_TIMEOUT_S
 from funcx_lab.stream.submit_queue import Route
@@ -40,11 +41,23 @@ class Executor(concurrent.futures.Executor):
         The group of its tasks; a new one by default.
     label : str, optional
         Shown with its tasks in tables.
+    retries : int
+        Run a call again so often when it raised or reached its walltime. (When a worker, a node or an
+        endpoint is lost it runs again anyway.)
+    at_most_once : bool
+        Never run a call again once it may have started: it fails with `EndpointLost` instead when that
+        cannot be known. For calls whose repetition does harm.
+    walltime : float, optional
+        Stop a call after so many seconds, with `WalltimeReached`.
+    ttl : float, optional
+        End a task with `TaskExpired` when it has not ended so many seconds after the hub service got it;
+        14 days unless the service says otherwise.
 
     Raises
     ------
     UsageError
-        If there is no endpoint that needs no naming.
+        If there is no endpoint that needs no naming, or an option makes no sense; ``retries`` and
+        ``at_most_once`` exclude each other.
     """
 
     def __init__(
@@ -54,11 +67,17 @@ class Executor(concurrent.futures.Executor):
         task_group_id: str | None = None,
         *,
         label: str | None = None,
+        retries: int = 0,
+        at_most_once: bool = False,
+        walltime: float | None = None,
+        ttl: float | None = None,
     ) -> None:
+        self._options = make_options(
+            label=label, retries=retries, at_most_once=at_most_once, walltime=walltime, ttl=ttl
+        )
         self._connection = (client or FuncXClient()).connection
         self.endpoint = self._connection.endpoint(endpoint)
         self.task_group_id = task_group_id or new_id()
-        self._options = self._connection.options(label)
         self._routes: dict[str, Route] = {}
         self._unfinished: set[TaskFuture[Any]] = set()
         self._is_shut_down = False

@@ -106,6 +106,19 @@ def cell_parser() -> Parser:
     )
     add("--task", type=variable, metavar="VAR", help="also store the task under this name")
     add("-n", "--name", metavar="TEXT", help="label shown in tables")
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument(
+        "--retries",
+        type=_positive,
+        default=0,
+        metavar="N",
+        help="run the cell again so often when it fails or runs out of time",
+    )
+    again.add_argument(
+        "--at-most-once",
+        action="store_true",
+        help="never run it again once it may have started; if that is unknown, fail",
+    )
     add("--dry-run", action="store_true", help="say what would be sent, and run nothing")
     _add_defaults(parser)
     return parser

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 
 from funcx_lab import serialize
-from funcx_lab.protocol.messages import TaskOptions
+from funcx_lab.options import make_options
 from funcx_lab_magics.capture import Cell, Request, capture
 from funcx_lab_magics.manifest import Manifest
 from funcx_lab_magics.names import CellNames, read_names
@@ -66,7 +66,12 @@ class ReadyCell:
         )
         arguments = serialize.pack_arguments((), captured.values)
         label = self.options.name or self.cell.filename.replace("Cell ", "")
-        options = TaskOptions(walltime_s=self.options.timeout, label=label)
+        options = make_options(
+            label=label,
+            walltime=self.options.timeout,
+            retries=self.options.retries,
+            at_most_once=self.options.at_most_once,
+        )
         return client.submit_packed(function, arguments, self.options.endpoint, options=options)
 
 

@@ -38,6 +38,8 @@ from funcx_lab_magics.arguments import (
         ("--timeout 30m", {"timeout": 1800.0}),
         ("--timeout 1.5h", {"timeout": 5400.0}),
         ("--timeout 90", {"timeout": 90.0}),
+        ("--retries 3", {"retries": 3, "at_most_once": False}),
+        ("--at-most-once", {"retries": 0, "at_most_once": True}),
         ("--dry-run", {"dry_run": True}),
     ],
 )
@@ -61,6 +63,8 @@ def test_the_cell_line(line: str, expected: dict[str, Any]) -> None:
         ("--timeout 0s", "'0s' is not a duration"),
         ("--on-interrupt explode", "invalid choice"),
         ("-b -w", "not allowed with"),
+        ("--retries 2 --at-most-once", "not allowed with"),
+        ("--retries often", "'often' is not a number"),
         ("-n 'open", "quotation"),
     ],
 )

@@ -189,10 +189,14 @@ def test_quiet_shows_only_the_cells_output(notebook: Any) -> None:
     assert (ran.shown, ran.stdout) == ([], "1\n")
 
 
-def test_name_and_timeout_travel(notebook: Any) -> None:
+def test_name_timeout_and_what_is_run_again_travel(notebook: Any) -> None:
     notebook.good("%%funcx -n 'fit model' --timeout 2m\n1")
     options = notebook.client.submitted[0]["options"]
     assert (options.label, options.walltime_s) == ("fit model", 120.0)
+    notebook.good("%%funcx --retries 2\n1")
+    assert notebook.client.submitted[1]["options"].retries == 2
+    notebook.good("%%funcx --at-most-once\n1")
+    assert notebook.client.submitted[2]["options"].at_most_once
 
 
 def test_background_gives_a_task(notebook: Any) -> None:

@@ -1,0 +1,79 @@
+"""What a user may ask of a call: retries, at most once, walltime, time to live."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from funcx_lab.errors import UsageError
+from funcx_lab.protocol.messages import TaskOptions
+
+#: Keywords of calls that also take the function's own; the prefix keeps them apart.
+_PREFIX = "task_"
+_NAMES = ("label", "retries", "at_most_once", "walltime", "ttl")
+
+
+def make_options(
+    *,
+    label: str | None = None,
+    retries: int = 0,
+    at_most_once: bool = False,
+    walltime: float | None = None,
+    ttl: float | None = None,
+) -> TaskOptions | None:
+    """Return options, or None if nothing is asked.
+
+    Parameters
+    ----------
+    label : str, optional
+        Shown in tables.
+    retries : int
+        Run the call again so often when it raised or reached its walltime. (When a worker, a node or an
+        endpoint is lost it runs again anyway.)
+    at_most_once : bool
+        Never run it again once it may have started: it fails with `EndpointLost` instead when that
+        cannot be known.
+    walltime : float, optional
+        Stop it after so many seconds, with `WalltimeReached`.
+    ttl : float, optional
+        End it with `TaskExpired` when it has not ended so many seconds after the service got it; 14 days
+        unless the service says otherwise.
+
+    Raises
+    ------
+    UsageError
+        For a value that makes no sense, and for ``retries`` together with ``at_most_once``.
+    """
+    if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
+        raise UsageError(f"retries must be a whole number from 0 on, not {retries!r}.")
+    if retries and at_most_once:
+        raise UsageError("retries and at_most_once exclude each other: say which of the two you mean.")
+    if label is None and not retries and not at_most_once and walltime is None and ttl is None:
+        return None
+    return TaskOptions(
+        walltime_s=_seconds("walltime", walltime),
+        at_most_once=bool(at_most_once),
+        label=label,
+        retries=retries,
+        ttl_s=_seconds("ttl", ttl),
+    )
+
+
+def take_options(keywords: dict[str, Any]) -> TaskOptions | None:
+    """Take ``task_retries``, ``task_at_most_once``, ... out of a call's keywords; the rest is the function's.
+
+    Raises
+    ------
+    UsageError
+        As `make_options`.
+    """
+    asked = {name: keywords.pop(_PREFIX + name) for name in _NAMES if _PREFIX + name in keywords}
+    return make_options(**asked) if asked else None
+
+
+def _seconds(name: str, value: float | None) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+        raise UsageError(f"{name} must be a number of seconds above 0, not {value!r}.")
+    return float(value)

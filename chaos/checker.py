@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from chaos.records import ACKED, INTENT, SEEN, SENT, Execution, HubTask
+from chaos.records import ACKED, INTENT, SEEN, SENT, Execution, HubTask, is_careful
 
 
 @dataclass(slots=True)
@@ -26,19 +26,23 @@ class Verdict:
     lost : list of str
         Acknowledged tasks without an outcome that both the hub service and the client have.
     duplicated : list of str
-        Tasks that exist twice, and outcomes that nobody submitted a task for.
+        Tasks that exist twice, outcomes of tasks that nobody submitted, and second runs of tasks that must
+        not have one.
     changed : list of str
         Outcomes that were not the same at every look, or that no run returned.
     failed : list of str
         Outcomes that are no values although the function always returns one.
     forgotten : int
         Submits without acknowledgement that never arrived: the client was killed first.
+    unknown : int
+        Tasks with ``at_most_once`` of which nobody can say how they ended, as they are allowed to.
     """
 
     tasks: int = 0
     executions: int = 0
     acknowledged: int = 0
     forgotten: int = 0
+    unknown: int = 0
     lost: list[str] = field(default_factory=list)
     duplicated: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
@@ -134,6 +138,10 @@ def _find_duplicated(
         elif number is not None or len(nameless) == 0:
             verdict.duplicated.append(f"task {number} has a second id, {task_id}")
     verdict.duplicated += [f"task {number} has {n} ids" for number, n in owners.items() if n > 1]
+    begun = Counter(run.number for run in runs.values() if is_careful(run.number))
+    verdict.duplicated += [
+        f"task {number} began {n} times in spite of at_most_once" for number, n in begun.items() if n > 1
+    ]
 
 
 def _compare(
@@ -150,7 +158,13 @@ def _compare(
     if not task.final:
         return
     if task.value is None:
-        verdict.failed.append(f"{name}: {task.error}")
+        number = books.number_of.get(task_id)
+        if task.code == "LOST_UNKNOWN" and (number is None or is_careful(number)):
+            verdict.unknown += 1
+        else:
+            verdict.failed.append(f"{name}: {task.code} {task.message}")
+        if seen and seen[0][1] != task.code:
+            verdict.changed.append(f"{name} was seen as {seen[0]} and is kept as {task.code}")
     elif seen and seen[0][:1] == ["ok"] and seen[0][1:] != list(task.value):
         verdict.changed.append(f"{name} was seen as {seen[0]} and is kept as {list(task.value)}")
     elif seen and seen[0][:1] != ["ok"]:

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from chaos.records import ACKED, AGAIN, END, INTENT, SEEN, SENT, read_client
+from chaos.records import ACKED, AGAIN, END, INTENT, SEEN, SENT, is_careful, read_client
 from funcx_lab import Executor
 from funcx_lab.futures import TaskFuture
 
@@ -68,7 +68,9 @@ class Client:
         self._out = 0
         self._change = threading.Condition()
         self._to_accept: queue.SimpleQueue[tuple[int, TaskFuture[Any]]] = queue.SimpleQueue()
-        self._executor = Executor("local", task_group_id=settings["group_id"])
+        group_id = settings["group_id"]
+        self._executor = Executor("local", task_group_id=group_id)
+        self._careful = Executor("local", task_group_id=group_id, at_most_once=True)
 
     def run(self) -> None:
         """Do what is left to do."""
@@ -93,7 +95,8 @@ class Client:
     def _submit(self, number: int) -> None:
         seconds = random.Random(f"{self._seed} task {number}").uniform(0, self._longest)
         self._write(INTENT, number)
-        future = self._executor.submit(work, number, seconds, self._truth)
+        executor = self._careful if is_careful(number) else self._executor
+        future = executor.submit(work, number, seconds, self._truth)
         self._write(SENT, number, future.task_id)
         self._sent.add(future.task_id)
         self._watch(future)

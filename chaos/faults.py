@@ -9,7 +9,7 @@ import random
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psutil
@@ -40,13 +40,16 @@ class Fault:
         Monotonic time at which it was over.
     recovery : float or None
         Seconds from then until the client saw the outcome of a run that had begun after it.
+    silence : float
+        The longest time in seconds, from then to the next fault, in which the client saw no outcome.
     """
 
     kind: str
     victim: str
     seconds: float = 0.0
     ended: float = 0.0
-    recovery: float | None = field(default=None)
+    recovery: float | None = None
+    silence: float = 0.0
 
     @property
     def name(self) -> str:

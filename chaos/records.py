@@ -9,13 +9,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from funcx_lab.protocol.messages import ErrorInfo
 from funcx_lab.protocol.states import TaskState
 from funcx_lab.serialize import unpack_value
 from funcx_lab_hub_service.store.records import CODES, STATES
 
 #: Kinds of entries of the client: ``[kind, number or task id, monotonic seconds, ...]``.
 INTENT, SENT, ACKED, SEEN, AGAIN, END = "intent", "sent", "acked", "seen", "again", "end"
+#: One task in so many is submitted with ``at_most_once``.
+CAREFUL = 20
 _SUCCESS = CODES[TaskState.SUCCESS]
+
+
+def is_careful(number: int) -> bool:
+    """Whether the task of that number must never begin twice."""
+    return number % CAREFUL == 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +50,15 @@ class HubTask:
         Whether it has ended.
     value : Any
         What the function returned; None if it failed.
-    error : str
-        Code and message of the failure.
+    code, message : str
+        Why it failed.
     """
 
     task_id: str
     final: bool
     value: Any = None
-    error: str = ""
+    code: str = ""
+    message: str = ""
 
 
 class Tail:
@@ -103,4 +114,7 @@ def read_hub(path: Path, group_id: str) -> list[HubTask]:
 def _hub_task(task_id: str, state: int, error: bytes | None, payload: bytes | None) -> HubTask:
     if state == _SUCCESS and payload is not None:
         return HubTask(task_id, True, unpack_value(payload, trusted=True))
-    return HubTask(task_id, STATES[state].is_final, None, "" if error is None else repr(error))
+    if error is None:
+        return HubTask(task_id, STATES[state].is_final)
+    info = msgspec.msgpack.decode(error, type=ErrorInfo)
+    return HubTask(task_id, STATES[state].is_final, None, info.code, info.message)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import funcx_lab
+from chaos.records import CAREFUL
 
 if TYPE_CHECKING:
     from chaos.run import Result
@@ -41,14 +42,18 @@ def random_kills(result: Result) -> str:
     settings, verdict = result.settings, result.verdict
     command = (
         f'make chaos ARGS="--kills {settings.kills} --freezes {settings.freezes} --tasks {settings.tasks}'
-        f' --seed {settings.seed}"'
+        f' --seed {settings.seed} --workers {settings.workers}"'
     )
-    rows = ["| fault | times | recovery, median s | worst s |", "|---|---:|---:|---:|"]
+    rows = [
+        "| fault | times | recovery, median s | worst s | longest silence s |",
+        "|---|---:|---:|---:|---:|",
+    ]
     for name in sorted({fault.name for fault in result.faults}):
-        times = [fault.recovery for fault in result.faults if fault.name == name]
-        known = [seconds for seconds in times if seconds is not None]
+        faults = [fault for fault in result.faults if fault.name == name]
+        known = [fault.recovery for fault in faults if fault.recovery is not None]
         figures = f"{statistics.median(known):.1f} | {max(known):.1f}" if known else "– | –"
-        rows.append(f"| {name} | {len(times)} | {figures} |")
+        silence = max(fault.silence for fault in faults)
+        rows.append(f"| {name} | {len(faults)} | {figures} | {silence:.1f} |")
     complaints = "\n".join(f"* {line}" for line in verdict.complaints()[:50])
     return f"""`{command}`: tasks of 0 to {1000 * settings.longest_s:.0f} ms on {settings.workers} workers, \
 {result.seconds / 60:.0f} minutes.
@@ -62,9 +67,11 @@ def random_kills(result: Result) -> str:
 {chr(10).join(rows)}
 
 Recovery: from the end of the fault (a killed client's: its next start) until the client has seen the outcome
-of a run that began after it. A freeze lasts 0.5 to {settings.longest_freeze_s:.0f} s. Submits that were never
-acknowledged and did not arrive, since the client was killed first: {verdict.forgotten}. Processes left over
-after the stop: {len(result.left)}.
+of a run that began after it. Silence: the longest time from then to the next fault in which the client saw no
+outcome; tasks take up to {settings.longest_s:g} s, and at times only two are out. A freeze lasts 0.5 to
+{settings.longest_freeze_s:.0f} s. One task in {CAREFUL} has at_most_once; {verdict.unknown} of those ended as
+LOST_UNKNOWN. Submits that were never acknowledged and did not arrive, since the client was killed first:
+{verdict.forgotten}. Processes left over after the stop: {len(result.left)}.
 {complaints}
 
 {machine()}"""

@@ -75,6 +75,7 @@ class Run:
         self._workers: dict[int, bool] = {}
         self._outcomes = 0
         self._fresh = 0.0
+        self._latest, self._silence = 0.0, 0.0
         document = {**asdict(settings), "group_id": self.group_id}
         (directory / "client.json").write_text(json.dumps(document))
 
@@ -128,6 +129,9 @@ class Run:
             entry = json.loads(line)
             if entry[0] == SEEN:
                 self._outcomes += 1
+                if entry[2] > self._latest:
+                    self._silence = max(self._silence, entry[2] - self._latest)
+                    self._latest = entry[2]
                 if entry[3] == "ok":
                     self._fresh = max(self._fresh, self._begun.get(entry[5], 0.0))
 
@@ -150,6 +154,8 @@ class Run:
     def hit(self, fault: Fault) -> None:
         """Do ``fault`` and wait until the outcome of a run that began after it is seen."""
         fault.do(self)
+        self._look()
+        self._latest, self._silence = fault.ended, 0.0
 
         def flows() -> bool:
             return self.freshest() > fault.ended or self.client.poll() is not None
@@ -157,6 +163,11 @@ class Run:
         until(flows, STUCK_S, f"an outcome after {fault.name}")
         if self._fresh > fault.ended:
             fault.recovery = time.monotonic() - fault.ended
+
+    def silence(self) -> float:
+        """Return the longest time since the last fault without an outcome, in seconds."""
+        self._look()
+        return self._silence
 
     def freshest(self) -> float:
         """Return when the latest of the runs began whose outcome the client has seen (monotonic seconds)."""
@@ -194,11 +205,15 @@ def perform(settings: Settings, directory: Path, say: bool = False) -> Result:
         run.start_client()
         for number, fault in enumerate(faults, 1):
             run.wait_for(number * settings.tasks // (len(faults) + 1))
+            if number > 1:
+                faults[number - 2].silence = run.silence()
             run.hit(fault)
             if say:
                 seconds = "?" if fault.recovery is None else f"{fault.recovery:.1f} s"
                 print(f"{run.outcomes()} tasks, {number}/{len(faults)} {fault.name}: {seconds}", flush=True)
         run.wait_for(settings.tasks + 1)
+        if faults:
+            faults[-1].silence = run.silence()
     finally:
         left = run.end()
     return Result(settings, run.judge(), faults, time.monotonic() - begin, left)

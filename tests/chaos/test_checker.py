@@ -130,9 +130,46 @@ def test_the_value_of_another_task_is_a_change(records: Records) -> None:
 
 
 def test_a_failure_of_a_function_that_cannot_fail_is_told(records: Records) -> None:
-    records.hub["id2"] = HubTask("id2", True, None, "TASK_POISONED")
+    records.hub["id2"] = HubTask("id2", True, None, "TASK_POISONED", "three times")
     records.without(SEEN, "id2")
     records.client.append([SEEN, "id2", 3.0, "TaskPoisoned", "TASK_POISONED", "three times"])
     verdict = records.judge()
-    assert verdict.failed == ["task 2 (id2): TASK_POISONED"]
+    assert verdict.failed == ["task 2 (id2): TASK_POISONED three times"]
     assert not verdict.is_clean
+
+
+def test_another_failure_than_the_one_that_is_kept_is_a_change(records: Records) -> None:
+    records.hub["id2"] = HubTask("id2", True, None, "TASK_POISONED", "three times")
+    records.without(SEEN, "id2")
+    records.client.append([SEEN, "id2", 3.0, "WorkerLost", "WORKER_LOST", "gone"])
+    assert "is kept as TASK_POISONED" in records.judge().changed[0]
+
+
+CAREFUL = 27
+
+
+@pytest.fixture
+def careful(records: Records) -> Records:
+    """A third task, which must not begin twice."""
+    records.hub["id27"] = HubTask("id27", True, (CAREFUL**2, "token27"))
+    records.runs[CAREFUL] = Execution(CAREFUL, "token27", 100, 1.0, 2.0)
+    records.client += [[INTENT, CAREFUL, 0.0], [SENT, CAREFUL, 0.0, "id27"], [ACKED, CAREFUL, 0.0, "id27"]]
+    records.client += [[SEEN, "id27", 3.0, "ok", CAREFUL**2, "token27"]]
+    return records
+
+
+def test_a_second_run_of_a_task_that_must_not_have_one_is_duplicated(careful: Records) -> None:
+    assert careful.judge().is_clean
+    careful.runs[9] = Execution(CAREFUL, "token9", 100, 1.0, None)
+    assert careful.judge().duplicated == ["task 27 began 2 times in spite of at_most_once"]
+
+
+@pytest.mark.parametrize(("number", "is_fine"), [(CAREFUL, True), (2, False)])
+def test_only_a_task_that_must_not_run_twice_may_end_as_unknown(
+    careful: Records, number: int, is_fine: bool
+) -> None:
+    careful.hub[f"id{number}"] = HubTask(f"id{number}", True, None, "LOST_UNKNOWN", "")
+    careful.without(SEEN, f"id{number}")
+    careful.client.append([SEEN, f"id{number}", 3.0, "LostUnknown", "LOST_UNKNOWN", ""])
+    verdict = careful.judge()
+    assert (verdict.is_clean, verdict.unknown) == (is_fine, int(is_fine))

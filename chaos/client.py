@@ -7,6 +7,7 @@ submit before. It never submits a task twice by itself.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import queue
@@ -79,7 +80,7 @@ class Client:
         for number in range(self._next, self._total):
             window = random.Random(f"{self._seed} {number // STRETCH}").choice(WINDOWS)
             with self._change:
-                self._change.wait_for(lambda most=window: self._out < most)
+                self._change.wait_for(functools.partial(self._has_room, window))
             self._submit(number)
         for _ in range(LOOKS):
             with self._change:
@@ -91,6 +92,9 @@ class Client:
         with self._change:
             self._change.wait_for(lambda: self._out == 0)
         self._write(END, len(self._sent))
+
+    def _has_room(self, window: int) -> bool:
+        return self._out < window
 
     def _submit(self, number: int) -> None:
         seconds = random.Random(f"{self._seed} task {number}").uniform(0, self._longest)

@@ -151,13 +151,13 @@ class AgentState:
     def _reconciled(self, message: Reconciled, now: float) -> None:
         self._link.compared()
         self._compared = True
-        self._digests.begin(now)
         self._holdings.expect_takers()
         orphans = [holding for holding in self._holdings if holding.orphan_since is not None]
         for holding in orphans:
             holding.orphan_since = None
         self._verdict_unknown(message.unknown, now)
         self._verdict_drop(message.drop)
+        self._digests.begin(now)
         for holding in orphans:
             if holding.orphan_since is None and self._holdings.get(holding.task_id) is holding:
                 self._outbox.tell_again(holding)

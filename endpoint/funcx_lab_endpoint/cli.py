@@ -74,8 +74,10 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_configure(command("configure", _configure, "Write the config file and register the endpoint."))
     _add_start(command("start", _start, "Start the endpoint in the background."))
-    stop = command("stop", _stop, "Stop it; running calls may end first.")
-    stop.add_argument("--now", action="store_true", help="do not wait for running calls")
+    stop = command("stop", _stop, "Stop it; running calls may end first, the rest runs at the next start.")
+    how = stop.add_mutually_exclusive_group()
+    how.add_argument("--now", action="store_true", help="do not wait for running calls")
+    how.add_argument("--drain", action="store_true", help="wait until every accepted task has ended")
     stop.add_argument("--timeout", type=_seconds, default=STOP_TIMEOUT_S, help="seconds until it is killed")
     restart = command("restart", _restart, "Stop it and start it, after a change of its config file.")
     restart.add_argument("--timeout", type=_seconds, default=START_TIMEOUT_S, help="seconds to wait for it")
@@ -155,7 +157,7 @@ def _start(options: argparse.Namespace) -> Answer | int:
 
 
 def _stop(options: argparse.Namespace) -> Answer:
-    return commands.stop(options.name, timeout_s=options.timeout, now=options.now)
+    return commands.stop(options.name, timeout_s=options.timeout, now=options.now, drain=options.drain)
 
 
 def _restart(options: argparse.Namespace) -> Answer:

@@ -142,8 +142,17 @@ def _started(files: EndpointFiles, started: Started) -> Answer:
     return Answer(NOT_CONNECTED, text, data)
 
 
-def stop(name: str, *, timeout_s: float, now: bool) -> Answer:
+def stop(name: str, *, timeout_s: float, now: bool = False, drain: bool = False) -> Answer:
     """End an agent.
+
+    Parameters
+    ----------
+    timeout_s : float
+        After so many seconds it is killed.
+    now : bool
+        Do not let running calls end.
+    drain : bool
+        Let every accepted task end, however long that takes.
 
     Raises
     ------
@@ -151,7 +160,7 @@ def stop(name: str, *, timeout_s: float, now: bool) -> Answer:
         If there is no such endpoint.
     """
     files = find_endpoint(name)
-    ended = stop_agent(files, timeout_s=timeout_s, now=now)
+    ended = stop_agent(files, timeout_s=timeout_s, now=now, drain=drain)
     data = {"name": files.name, "stopped": ended}
     if files.runs_now:
         return Answer(FAILURE, f"Endpoint {files.name} could not be stopped (process {files.pid()}).", data)

@@ -91,7 +91,9 @@ def _judge(files: EndpointFiles, pid: int, answer: bytes | None) -> Started:
     return Started(pid, document["state"], document["reason"])
 
 
-def stop_agent(files: EndpointFiles, *, timeout_s: float = STOP_TIMEOUT_S, now: bool = False) -> bool:
+def stop_agent(
+    files: EndpointFiles, *, timeout_s: float = STOP_TIMEOUT_S, now: bool = False, drain: bool = False
+) -> bool:
     """End the agent and everything it started on this machine.
 
     Parameters
@@ -100,6 +102,8 @@ def stop_agent(files: EndpointFiles, *, timeout_s: float = STOP_TIMEOUT_S, now: 
         After so many seconds it is killed.
     now : bool
         Do not let running calls end.
+    drain : bool
+        Let every accepted task end, however long that takes.
 
     Returns
     -------
@@ -109,10 +113,10 @@ def stop_agent(files: EndpointFiles, *, timeout_s: float = STOP_TIMEOUT_S, now: 
     pid = files.pid()
     if pid is not None:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
+            os.kill(pid, signal.SIGUSR1 if drain else signal.SIGTERM)
             if now:  # another number: two equal signals that wait are one
                 os.kill(pid, signal.SIGINT)
-        if not wait_released(files.lock, timeout_s):
+        if not wait_released(files.lock, float("inf") if drain else timeout_s):
             _kill(pid)
             wait_released(files.lock, _KILLED_S)
     end_leftovers(files.directory, mark=MARK)

@@ -26,6 +26,7 @@ from funcx_lab.protocol.messages import (
     Inventory,
     ObjectRef,
     Reconciled,
+    Refused,
     ResultAck,
     Results,
     TaskItem,
@@ -56,6 +57,8 @@ class StandInForwarder:
         self.messages: list[Any] = []
         self.acknowledge = True
         self.greet = True
+        #: answer every hello so: another agent of this endpoint is there
+        self.busy = False
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._authenticator = zmq.auth.thread.ThreadAuthenticator(self._context)
         self._authenticator.start()
@@ -96,7 +99,10 @@ class StandInForwarder:
 
     def _take(self, peer: bytes, message: Any) -> None:
         self.messages.append(message)
-        if isinstance(message, Hello) and self.greet:
+        if isinstance(message, Hello) and self.busy:
+            self._peer = peer
+            self.send(Refused(message.nonce, "ENDPOINT_BUSY", "another agent"))
+        elif isinstance(message, Hello) and self.greet:
             self._sessions += 1
             self._peer = peer
             self.send(Welcome(self._sessions, message.nonce))

@@ -35,8 +35,10 @@ from funcx_lab.protocol.messages import (
     Tasks,
     UnknownTasks,
     Welcome,
+    digest_of,
 )
-from funcx_lab_endpoint.agent_state import HEARTBEAT_S, ORPHAN_GRACE_S, AgentState
+from funcx_lab_endpoint.agent_state import DELIVERY_S, HEARTBEAT_S, ORPHAN_GRACE_S, AgentState
+from funcx_lab_endpoint.digests import DIGEST_S
 from funcx_lab_endpoint.engine.contract import CallDone, CallLost, CallOutput, CallStarted
 from funcx_lab_endpoint.holdings import Holdings
 from funcx_lab_endpoint.instructions import (
@@ -579,10 +581,119 @@ def test_a_result_that_is_not_taken_fails_the_task(bench: Bench, tmp_path: Path)
     assert (outcome.ok, outcome.error) == (False, error)
 
 
+# --- refused: another agent of this endpoint is there -----------------------------------------------------
+
+
+def refuse(bench: Bench) -> list[Any]:
+    """Lose the connection, be refused, and return what is done then."""
+    bench.state.link_down()
+    bench.state.link_up(bench.now)
+    (hello,) = bench.sent(Hello)
+    bench.receive(Refused(hello.nonce, "ENDPOINT_BUSY", "another agent"))
+    return bench.turn()
+
+
+def test_a_refused_agent_delivers_what_is_finished_before_it_dials_again(bench: Bench) -> None:
+    bench.task("a", 1)
+    bench.task("b", 2)
+    bench.task("c", 3)
+    bench.done("a", 1)
+    bench.state.engine_fact(CallLost("b", 2, "x2", "signal 9"))
+    bench.state.engine_fact(CallStarted("c", 3, "x3", 1.0, {}))
+    bench.turn()
+    refusal, results, lost = refuse(bench)
+    assert refusal == Refusal("ENDPOINT_BUSY", "another agent")
+    assert (results.message.session, [r.task_id for r in results.message.results]) == (0, ["a"])
+    assert lost.message == Lost(0, [("b", 2, "x2", "signal 9")])
+    bench.state.tick(bench.now)
+    assert bench.turn() == []
+    bench.receive(ResultAck(0, [("a", "x1"), ("b", "x2")]))
+    assert bench.holdings.inventory() == [("c", 3)]
+    bench.state.tick(bench.now)
+    assert bench.turn() == [Reconnect("another agent")]
+    bench.state.tick(bench.now)
+    assert bench.turn() == []
+
+
+def test_a_result_made_while_refused_is_delivered_too(bench: Bench) -> None:
+    bench.task("a", 1)
+    bench.done("a", 1)
+    bench.task("b", 2)
+    bench.turn()
+    refuse(bench)
+    bench.done("b", 2, "x2")
+    (results,) = bench.sent(Results)
+    assert (results.session, [r.task_id for r in results.results]) == (0, ["b"])
+
+
+def test_a_refused_agent_waits_a_while_for_acknowledgements_only(bench: Bench) -> None:
+    bench.task("a", 1)
+    bench.done("a", 1)
+    bench.turn()
+    refuse(bench)
+    assert bench.state.next_deadline(bench.now) <= bench.now + DELIVERY_S
+    bench.now += DELIVERY_S
+    bench.state.tick(bench.now)
+    assert bench.turn() == [Reconnect("another agent")]
+    assert len(bench.holdings) == 1
+
+
+def test_a_refused_agent_begins_nothing_until_it_is_welcome(bench: Bench) -> None:
+    bench.task("a", 1, options=TaskOptions(retries=1))
+    bench.turn()
+    refuse(bench)
+    failure = Outcome(ok=False, error=ErrorInfo("TASK_FAILED", "boom"))
+    bench.done("a", 1, outcome=failure)
+    bench.now += 1000.0
+    assert calls(bench.turn()) == []
+    bench.state.link_down()
+    bench.connect(2)
+    assert bench.holdings.inventory() == [("a", 1)]
+
+
+def test_a_verdict_in_session_0_counts_only_while_refused(bench: Bench) -> None:
+    bench.task("a", 1)
+    bench.done("a", 1)
+    bench.turn()
+    bench.receive(ResultAck(0, [("a", "x1")]))
+    assert len(bench.holdings) == 1
+
+
+# --- digests --------------------------------------------------------------------------------------------
+
+
+def beat(bench: Bench, seconds: float) -> Any:
+    bench.now += seconds
+    bench.state.beat({}, bench.now)
+    return bench.sent(Heartbeat)[-1].digest
+
+
+def test_a_digest_goes_out_every_thirty_seconds_and_each_mark_twice(bench: Bench) -> None:
+    bench.task("a", 5)
+    assert beat(bench, DIGEST_S - 1) is None
+    assert beat(bench, 1) == digest_of(0, [])
+    assert beat(bench, 1) is None
+    bench.task("b", 9)
+    assert beat(bench, DIGEST_S) == digest_of(0, [])
+    assert beat(bench, DIGEST_S) == digest_of(5, [("a", 5)])
+    assert beat(bench, DIGEST_S) == digest_of(5, [("a", 5)])
+    assert beat(bench, DIGEST_S) == digest_of(9, [("a", 5), ("b", 9)])
+
+
+def test_a_digest_leaves_out_what_has_ended_and_what_is_not_known(bench: Bench) -> None:
+    for number in range(1, 5):
+        bench.task(f"t{number}", number)
+    reconnected = bench.reconnect(2)
+    assert isinstance(reconnected[0], Inventory)
+    bench.receive(Reconciled(2, [("t4", 4)], []))
+    bench.done("t1", 1)
+    assert beat(bench, DIGEST_S) == digest_of(3, [("t2", 2), ("t3", 3)])
+
+
 # --- the end --------------------------------------------------------------------------------------------
 
 
-def test_draining_gives_back_what_did_not_start_and_takes_nothing_new(bench: Bench) -> None:
+def test_draining_takes_back_what_did_not_start_and_takes_nothing_new(bench: Bench) -> None:
     bench.task("a", 1)
     bench.task("b", 2)
     bench.task("c", 3, options=TaskOptions(at_most_once=True))

@@ -24,8 +24,9 @@ from funcx_lab.protocol.messages import (
 
 log = logging.getLogger(__name__)
 
-#: A forwarder that does not answer ZeroMQ's own heartbeats for this long is given up.
-SILENCE_MS = 15_000
+#: A forwarder that does not answer one of ZeroMQ's own heartbeats for this long is given up, so that
+#: silence is noticed within 15 s: it may begin just after an answer.
+SILENCE_MS = 11_000
 PING_MS = 3_000
 CONNECT_TIMEOUT_S = 10.0
 FIND_TIMEOUT_S = 60.0

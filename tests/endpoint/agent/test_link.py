@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import select
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any
@@ -22,6 +25,7 @@ class Bench:
         self.forwarder = forwarder
         self.problem: Exception | None = None
         self.server_key = forwarder.public_key
+        self.through = forwarder.address
         self.link = Link(self.context, self.find)
         self.now = 0.0
         self.facts: list[Any] = []
@@ -31,7 +35,7 @@ class Bench:
         if self.problem:
             found.set_exception(self.problem)
         else:
-            found.set_result(Target(self.forwarder.address, self.server_key, self.keys))
+            found.set_result(Target(self.through, self.server_key, self.keys))
         return found
 
     def step(self) -> list[Any]:
@@ -131,6 +135,57 @@ def test_a_connection_without_a_session_does_not_shorten_the_pauses(
     bench.link.settle()
     bench.link.reconnect("lost", bench.now)
     assert bench.link.next_deadline(bench.now) - bench.now <= 0.1
+
+
+class Relay:
+    """A TCP relay that may fall silent without closing anything, as a network does that was cut."""
+
+    def __init__(self, port: int) -> None:
+        self.silent = False
+        self._port = port
+        self._closing = False
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._ends: dict[socket.socket, socket.socket] = {}
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._closing:
+            for ready in select.select([self._listener, *self._ends], [], [], 0.02)[0]:
+                if ready is self._listener:
+                    near = self._listener.accept()[0]
+                    far = socket.create_connection(("127.0.0.1", self._port))
+                    self._ends.update({near: far, far: near})
+                elif not (data := ready.recv(65536)):
+                    del self._ends[ready]
+                    ready.close()
+                elif not self.silent:
+                    self._ends[ready].sendall(data)
+
+    def close(self) -> None:
+        self._closing = True
+        self._thread.join()
+        for each in (self._listener, *self._ends):
+            each.close()
+
+
+def test_a_silent_network_is_noticed(
+    bench: Bench, eventually: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert link_module.PING_MS + link_module.SILENCE_MS < 15_000
+    monkeypatch.setattr(link_module, "PING_MS", 50)
+    monkeypatch.setattr(link_module, "SILENCE_MS", 200)
+    relay = Relay(bench.forwarder.port)
+    try:
+        bench.through = relay.address
+        eventually(lambda: LinkUp in bench.kinds())
+        relay.silent = True
+        eventually(lambda: LinkDown in bench.kinds())
+        assert bench.facts[-1] == LinkDown("the connection was lost")
+    finally:
+        bench.link.close(0)
+        relay.close()
 
 
 def test_a_rejected_token_counts_as_unauthorised(bench: Bench) -> None:

@@ -20,6 +20,7 @@ from funcx_lab.crash_points import crash_point
 from funcx_lab.errors import ConfigError, NotAuthenticated, ServiceStartError
 from funcx_lab.locks import take_lock
 from funcx_lab.protocol.stream import STREAM_LIMIT
+from funcx_lab_hub_service.admission import Admission
 from funcx_lab_hub_service.auth.principals import Principal
 from funcx_lab_hub_service.auth.tokens import Tokens
 from funcx_lab_hub_service.config import ServiceConfig
@@ -34,7 +35,10 @@ from funcx_lab_hub_service.handlers.stream import StreamHandler
 from funcx_lab_hub_service.listening import Ports, bind, tls_context
 from funcx_lab_hub_service.local_endpoint import LocalEndpoint
 from funcx_lab_hub_service.objects import Objects
+from funcx_lab_hub_service.store.backup import Backups
 from funcx_lab_hub_service.store.database import Database
+from funcx_lab_hub_service.store.reserve import Reserve
+from funcx_lab_hub_service.sweeping import DAY_S, Ages, Sweeper
 from funcx_lab_hub_service.tasks import Tasks
 
 logger = logging.getLogger(__name__)
@@ -90,7 +94,8 @@ class HubService:
         config.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         config.data.chmod(0o700)
         self._take_locks()
-        self.database = Database(config.database)
+        self.reserve = Reserve(config.data, config.disk_reserve)
+        self.database = Database(config.database, reserve=self.reserve)
         self._started.push_async_callback(self.database.close)
         await self.database.start()
         self.tokens = Tokens(self.database)
@@ -101,6 +106,8 @@ class HubService:
         self.ports.set("forwarder", self.forwarder.port)
         self._listen()
         crash_point("hub.listening")
+        if not self.database.damage:
+            self._begin_upkeep()
         if config.home is not None:
             self._write_service_file(config.home / "service.json")
             await self._start_local_endpoint(config.home)
@@ -112,7 +119,8 @@ class HubService:
         functions = Functions(database)
         endpoints = Endpoints(database)
         endpoints.start()
-        tasks = Tasks(database, endpoints, functions, feed)
+        admission = Admission(check_disk=self.reserve.check)
+        tasks = Tasks(database, endpoints, functions, feed, admission=admission)
         self.forwarder = Forwarder(
             tasks,
             endpoints,
@@ -136,6 +144,18 @@ class HubService:
             link=self.forwarder,
             hosts=set(),
         )
+
+    def _begin_upkeep(self) -> None:
+        """Sweep what goes for its age, and make backups."""
+        config = self.config
+        days = (config.ttl_days, config.retention_days, config.tombstone_days)
+        ages = Ages(*(DAY_S * age for age in days))
+        sweeper = Sweeper(self.database, self.services.tasks, self.services.objects, ages, self.reserve)
+        sweeper.start()
+        self._started.push_async_callback(sweeper.stop)
+        backups = Backups(config.database, 60 * config.backup_minutes)
+        backups.start()
+        self._started.callback(backups.stop)
 
     def _take_locks(self) -> None:
         """Hold home and data for life: liveness is the lock, and one data directory has one writer."""

@@ -151,6 +151,10 @@ def _config(options: argparse.Namespace) -> ServiceConfig:
         forwarder_host=options.forwarder_host,
         forwarder_port=options.forwarder_port,
         user=getpass.getuser(),
+        ttl_days=options.ttl_days,
+        retention_days=options.retention_days,
+        backup_minutes=options.backup_minutes,
+        disk_reserve=_reserve(options),
     )
 
 
@@ -170,6 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--forwarder-host", help="address that agents dial, if it is not --host")
     parser.add_argument("--forwarder-port", type=_port, default=0)
+    _add_upkeep(parser)
     parser.add_argument("--ready-fd", type=int, help="descriptor for one line of JSON once it listens")
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
     parser.set_defaults(command="serve")
@@ -184,6 +189,44 @@ def _parser() -> argparse.ArgumentParser:
     revoke = actions.add_parser("revoke", help="stop a token")
     revoke.add_argument("token_id", type=int)
     return parser
+
+
+def _reserve(options: argparse.Namespace) -> int:
+    megabytes = options.disk_reserve
+    if megabytes is None:
+        megabytes = 16 if options.embedded else 64
+    return int(megabytes * 1024 * 1024)
+
+
+def _add_upkeep(parser: argparse.ArgumentParser) -> None:
+    upkeep = parser.add_argument_group("how long things are kept")
+    upkeep.add_argument("--ttl-days", type=_days, default=14.0, help="a task that has not ended expires")
+    upkeep.add_argument(
+        "--retention-days", type=_days, default=30.0, help="an ended task is purged; its id stays known 90 days"
+    )
+    upkeep.add_argument(
+        "--backup-minutes", type=_number, default=15.0, help="between two backups of the database; 0 for none"
+    )
+    upkeep.add_argument(
+        "--disk-reserve",
+        type=_number,
+        metavar="MB",
+        help="kept for results on a full disk; 64, or 16 with --embedded",
+    )
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError("a number that is 0 or more")
+    return number
+
+
+def _days(text: str) -> float:
+    days = _number(text)
+    if not days:
+        raise argparse.ArgumentTypeError("a number above 0")
+    return days
 
 
 def _port(text: str) -> int:

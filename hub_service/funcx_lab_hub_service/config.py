@@ -39,6 +39,13 @@ class ServiceConfig:
         Owner of everything in embedded mode.
     body_limit, object_limit : int
         Bytes of a REST body and of an object.
+    ttl_days, retention_days, tombstone_days : float
+        A task that has not ended so many days after it was received expires; an ended one is purged; its id
+        stays known, and unusable, for so many days more.
+    backup_minutes : float
+        A backup is made so often while there are writes, and the last three are kept; 0 for none.
+    disk_reserve : int
+        Bytes of disk kept for outcomes while submits are refused; 0 for none.
     """
 
     data: Path
@@ -53,6 +60,11 @@ class ServiceConfig:
     user: str = "me"
     body_limit: int = BODY_LIMIT
     object_limit: int = PAYLOAD_LIMIT
+    ttl_days: float = 14.0
+    retention_days: float = 30.0
+    tombstone_days: float = 90.0
+    backup_minutes: float = 15.0
+    disk_reserve: int = 0
 
     @property
     def embedded(self) -> bool:

@@ -11,16 +11,16 @@ import socket
 import time
 from pathlib import Path
 
-import tornado.httpserver
 import tornado.web
 
 import funcx_lab
 from funcx_lab.config import write_private
 from funcx_lab.crash_points import crash_point
-from funcx_lab.errors import ConfigError, NotAuthenticated, ServiceStartError
+from funcx_lab.errors import ConfigError, NotAuthenticated, ServiceStartError, ServiceUnavailable
 from funcx_lab.locks import take_lock
 from funcx_lab.protocol.stream import STREAM_LIMIT
-from funcx_lab_hub_service.admission import Admission
+from funcx_lab_hub_service.admission import Admission, Quotas
+from funcx_lab_hub_service.audit import Audit
 from funcx_lab_hub_service.auth.principals import Principal
 from funcx_lab_hub_service.auth.tokens import Tokens
 from funcx_lab_hub_service.config import ServiceConfig
@@ -30,20 +30,29 @@ from funcx_lab_hub_service.forwarder.forwarder import Forwarder
 from funcx_lab_hub_service.functions import Functions
 from funcx_lab_hub_service.handlers import pattern, routes
 from funcx_lab_hub_service.handlers.base import DROPPED_LIMIT, NoRoute, Services
+from funcx_lab_hub_service.handlers.gate import Gate
 from funcx_lab_hub_service.handlers.poll import PollHandler
 from funcx_lab_hub_service.handlers.stream import StreamHandler
-from funcx_lab_hub_service.listening import Ports, bind, tls_context
+from funcx_lab_hub_service.listening import CappedServer, Ports, bind, connection_limit, tls_context
 from funcx_lab_hub_service.local_endpoint import LocalEndpoint
 from funcx_lab_hub_service.objects import Objects
 from funcx_lab_hub_service.store.backup import Backups
 from funcx_lab_hub_service.store.database import Database
 from funcx_lab_hub_service.store.reserve import Reserve
+from funcx_lab_hub_service.store.tasks import live_by_owner
 from funcx_lab_hub_service.sweeping import DAY_S, Ages, Sweeper
 from funcx_lab_hub_service.tasks import Tasks
+from funcx_lab_hub_service.vitals import end_with
 
 logger = logging.getLogger(__name__)
 
 _LOCAL_STOP_S = 6.0
+#: Requests that are being answered have so many seconds when the service stops.
+_LAST_ANSWERS_S = 1.0
+#: How often revoked keys are looked for and the audit log is written, seconds.
+_ROUND_S = 1.0
+#: A connection on which nothing is asked, and one whose body does not end, are closed after so many seconds.
+_IDLE_S, _BODY_S = 300.0, 3600.0
 _PING_S = 20.0
 _CHUNK = 256 * 1024
 
@@ -60,13 +69,16 @@ class HubService:
     ----------
     url : str
         Where it listens; set by `start`.
+    damage : str
+        What is wrong with the database; it is served read-only then. ``""`` if nothing is.
     """
 
     def __init__(self, config: ServiceConfig) -> None:
         config.check()
         self.config = config
-        self.url = ""
+        self.url = self.damage = ""
         self.ports = Ports(config.data / "ports.json")
+        self._server: CappedServer | None = None
         self._started = contextlib.AsyncExitStack()
 
     async def start(self) -> None:
@@ -87,6 +99,9 @@ class HubService:
 
     async def stop(self) -> None:
         """Stop accepting, commit what was accepted, and leave; harmless when called twice."""
+        if self._server is not None:
+            self.services.gate.stopping = True
+            self._server.stop()
         await self._started.aclose()
 
     async def _start(self) -> None:
@@ -94,23 +109,30 @@ class HubService:
         config.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         config.data.chmod(0o700)
         self._take_locks()
+        self.audit = Audit(config.audit)
+        self._started.callback(self.audit.flush)
         self.reserve = Reserve(config.data, config.disk_reserve)
         self.database = Database(config.database, reserve=self.reserve)
         self._started.push_async_callback(self.database.close)
         await self.database.start()
+        self.damage = self.database.damage
         self.tokens = Tokens(self.database)
         self.services = self._wire()
         if config.home is not None:
             await self._provide_token(config.home / "token")
-        await self.forwarder.start()
-        self.ports.set("forwarder", self.forwarder.port)
+        if not self.damage:
+            await self.forwarder.start()
+            self.ports.set("forwarder", self.forwarder.port)
         self._listen()
         crash_point("hub.listening")
         if not self.database.damage:
             self._begin_upkeep()
+        self._begin_rounds()
         if config.home is not None:
             self._write_service_file(config.home / "service.json")
-            await self._start_local_endpoint(config.home)
+            if not self.damage:
+                await self._start_local_endpoint(config.home)
+        self.audit.note("start", version=funcx_lab.__version__, boot=self.database.boot, damage=self.damage)
 
     def _wire(self) -> Services:
         """Build the rules on the store and the forwarder on the rules."""
@@ -119,7 +141,9 @@ class HubService:
         functions = Functions(database)
         endpoints = Endpoints(database)
         endpoints.start()
-        admission = Admission(check_disk=self.reserve.check)
+        quotas = Quotas(config.user_tasks, config.user_bytes, config.all_tasks)
+        open_tasks = live_by_owner(database.reader) if quotas.any else {}
+        admission = Admission(quotas, open_tasks, self.reserve.check)
         tasks = Tasks(database, endpoints, functions, feed, admission=admission)
         self.forwarder = Forwarder(
             tasks,
@@ -131,6 +155,7 @@ class HubService:
             port=config.forwarder_port,
             last_port=self.ports.get("forwarder"),
             public_host=config.forwarder_host,
+            on_refused=lambda address: self.audit.denied(address, "UNKNOWN_KEY", "forwarder"),
         )
         self._started.push_async_callback(self.forwarder.stop)
         return Services(
@@ -143,6 +168,8 @@ class HubService:
             feed=feed,
             link=self.forwarder,
             hosts=set(),
+            gate=Gate(self.audit, config.request_rate, config.request_burst, damage=self.damage),
+            audit=self.audit,
         )
 
     def _begin_upkeep(self) -> None:
@@ -186,6 +213,7 @@ class HubService:
             self.tokens.verify(token)
         except NotAuthenticated:
             write_private(path, await self.tokens.create(self.config.user, label="embedded") + "\n")
+            self.audit.note("token-created", user=self.config.user, label="embedded")
 
     # --- HTTP ---------------------------------------------------------------------------------------
 
@@ -200,12 +228,15 @@ class HubService:
         self.services.hosts.update(f"{name.lower()}:{port}" for name in names)
         self.services.hosts.update(name.lower() for name in config.public_hosts)
         self.ports.set("http", port)
-        server = tornado.httpserver.HTTPServer(
+        self._server = server = CappedServer(
             self._application(),
             ssl_options=config.certfile and tls_context(config.certfile, config.keyfile),
             max_body_size=max(config.object_limit, DROPPED_LIMIT),
             chunk_size=_CHUNK,
+            idle_connection_timeout=_IDLE_S,
+            body_timeout=_BODY_S,
         )
+        server.cap(connection_limit())
         self._started.push_async_callback(self._close_connections, server)
         server.add_sockets(sockets)
 
@@ -219,16 +250,31 @@ class HubService:
             log_function=_log_request,
         )
 
-    async def _close_connections(self, server: tornado.httpserver.HTTPServer) -> None:
-        """Take nothing new, let what was accepted be committed and answered, hang up."""
-        server.stop()
+    async def _close_connections(self, server: CappedServer) -> None:
+        """Let what was accepted be committed and answered, hang up."""
+        self._server = None
         waiting: list[StreamHandler | PollHandler] = [*StreamHandler.open_streams, *PollHandler.open_polls]
         for handler in waiting:
             if handler.services is self.services:
                 handler.leave()
-        await self.database.write(lambda connection: None)
-        await asyncio.sleep(0)
+        with contextlib.suppress(ServiceUnavailable):
+            await self.database.write(lambda connection: None)
+        end = time.monotonic() + _LAST_ANSWERS_S
+        while self.services.gate.busy and time.monotonic() < end:
+            await asyncio.sleep(0.01)
         await server.close_all_connections()
+
+    # --- now and then -------------------------------------------------------------------------------
+
+    def _begin_rounds(self) -> None:
+        task = end_with(asyncio.create_task(self._go_round(), name="rounds"))
+        self._started.callback(task.cancel)
+
+    async def _go_round(self) -> None:
+        while True:
+            await asyncio.sleep(_ROUND_S)
+            self.services.endpoints.revoke_keys()
+            await asyncio.to_thread(self.audit.flush)
 
     # --- files --------------------------------------------------------------------------------------
 

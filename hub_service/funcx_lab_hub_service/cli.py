@@ -1,4 +1,4 @@
-"""The hub service's command line: serve, and tokens of a stand-alone server."""
+"""The hub service's command line: serve, and look after its directory."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import logging
 import os
 import signal
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import funcx_lab
 from funcx_lab.config import home
 from funcx_lab.errors import ConfigError, FuncxLabError, ServiceStartError
 from funcx_lab.launch import keep_private
+from funcx_lab_hub_service import maintenance
 from funcx_lab_hub_service.app import HubService
-from funcx_lab_hub_service.auth.tokens import Tokens
 from funcx_lab_hub_service.config import ServiceConfig
-from funcx_lab_hub_service.store.database import Database
+from funcx_lab_hub_service.listening import raise_descriptor_limit
 from funcx_lab_hub_service.unpickling import refuse_unpickling
+from funcx_lab_hub_service.vitals import end_with_threads
 
 logger = logging.getLogger(__name__)
 
@@ -40,13 +40,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     try:
         config = _config(options)
-        if options.command == "token":
-            return asyncio.run(_token(config, options))
-        return asyncio.run(_serve(config, options.ready_fd))
+        return _COMMANDS[options.command](config, options)
     except FuncxLabError as err:
         return _failed(err, options.ready_fd)
     except OSError as err:
         return _failed(ServiceStartError(f"The hub service cannot start: {err}."), options.ready_fd)
+
+
+def _serve_command(config: ServiceConfig, options: argparse.Namespace) -> int:
+    end_with_threads()
+    raise_descriptor_limit()
+    return asyncio.run(_serve(config, options.ready_fd))
+
+
+_COMMANDS: dict[str, Callable[[ServiceConfig, argparse.Namespace], int]] = {
+    "serve": _serve_command,
+    "token": lambda config, options: asyncio.run(maintenance.token(config, options)),
+    "audit": lambda config, options: (
+        maintenance.check_audit(config) if options.verify else maintenance.print_audit(config)
+    ),
+    "backup": lambda config, options: maintenance.make_backup(config, options.target),
+    "restore": lambda config, options: maintenance.restore(config, options.backup),
+}
 
 
 def _failed(error: FuncxLabError, ready_fd: int | None) -> int:
@@ -72,7 +87,7 @@ async def _serve(config: ServiceConfig, ready_fd: int | None) -> int:
     _listen_for_signals(stop)
     try:
         await service.start()
-        _ready(ready_fd, {"url": service.url})
+        _ready(ready_fd, {"url": service.url, **({"damage": service.damage} if service.damage else {})})
         logger.info("the hub service listens on %s", service.url)
         await stop.wait()
     finally:
@@ -103,37 +118,9 @@ def _listen_for_signals(stop: asyncio.Event) -> None:
         loop.add_signal_handler(number, on_signal, number)
 
 
-async def _token(config: ServiceConfig, options: argparse.Namespace) -> int:
-    config.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    database = Database(config.database)
-    await database.start()
-    try:
-        tokens = Tokens(database)
-        if options.action == "create":
-            sys.stdout.write(await tokens.create(options.user, label=options.label) + "\n")
-        elif options.action == "revoke":
-            await tokens.revoke(options.token_id)
-            sys.stdout.write(f"Token {options.token_id} is revoked; its streams close within 5 s.\n")
-        else:
-            _print_tokens(tokens)
-    finally:
-        await database.close()
-    return 0
-
-
-def _print_tokens(tokens: Tokens) -> None:
-    sys.stdout.write(f"{'ID':>6}  {'USER':20}  {'KIND':8}  {'CREATED':16}  {'STATE':8}  LABEL\n")
-    for token in tokens.list():
-        created = time.strftime("%Y-%m-%d %H:%M", time.localtime(token.created))
-        state = "revoked" if token.revoked else "works"
-        sys.stdout.write(
-            f"{token.token_id:6}  {token.user:20}  {token.kind:8}  {created}  {state:8}  {token.label}\n"
-        )
-
-
 def _config(options: argparse.Namespace) -> ServiceConfig:
     directory: Path | None = None
-    if options.embedded or (options.command == "token" and options.data is None):
+    if options.embedded or (options.command != "serve" and options.data is None):
         directory = home()
         data = directory / "hub"
     elif options.data is not None:
@@ -155,7 +142,17 @@ def _config(options: argparse.Namespace) -> ServiceConfig:
         retention_days=options.retention_days,
         backup_minutes=options.backup_minutes,
         disk_reserve=_reserve(options),
+        request_rate=0.0 if options.embedded else options.request_rate,
+        request_burst=options.request_burst,
+        user_tasks=_limit(options, options.user_tasks),
+        user_bytes=_limit(options, options.user_bytes),
+        all_tasks=_limit(options, options.all_tasks),
     )
+
+
+def _limit(options: argparse.Namespace, number: int) -> int | None:
+    """Return a quota, None for no limit: 0 says so, and an embedded service has one user and no quotas."""
+    return None if options.embedded or not number else int(number)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -174,6 +171,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--forwarder-host", help="address that agents dial, if it is not --host")
     parser.add_argument("--forwarder-port", type=_port, default=0)
+    _add_limits(parser)
     _add_upkeep(parser)
     parser.add_argument("--ready-fd", type=int, help="descriptor for one line of JSON once it listens")
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
@@ -188,7 +186,40 @@ def _parser() -> argparse.ArgumentParser:
     actions.add_parser("list", help="all tokens, without their secret")
     revoke = actions.add_parser("revoke", help="stop a token")
     revoke.add_argument("token_id", type=int)
+    log = commands.add_parser("audit", help="print who did what, or check that nobody has changed it")
+    log.set_defaults(command="audit")
+    log.add_argument("--verify", action="store_true", help="check the chain of hashes; 1 if it is broken")
+    copy = commands.add_parser("backup", help="copy the database while the service runs")
+    copy.set_defaults(command="backup")
+    copy.add_argument("target", type=Path)
+    back = commands.add_parser("restore", help="put a backup in the database's place; stop the service first")
+    back.set_defaults(command="restore")
+    back.add_argument("backup", type=Path)
     return parser
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    """Add what keeps one user from filling a group's server; an embedded service has no such limits."""
+    limits = parser.add_argument_group("limits of a group's server (0 for none)")
+    limits.add_argument(
+        "--request-rate", type=_amount, default=50, help="REST requests a second of one user, in the long run"
+    )
+    limits.add_argument("--request-burst", type=_amount, default=200, help="and at once after a pause")
+    limits.add_argument("--user-tasks", type=_amount, default=100_000, help="open tasks of one user")
+    limits.add_argument(
+        "--user-bytes",
+        type=_amount,
+        default=1_000_000_000,
+        help="bytes of the arguments of one user's open tasks",
+    )
+    limits.add_argument("--all-tasks", type=_amount, default=2_000_000, help="open tasks of all users")
+
+
+def _amount(text: str) -> int:
+    amount = int(text)
+    if amount < 0:
+        raise argparse.ArgumentTypeError("a limit is 0 or more")
+    return amount
 
 
 def _reserve(options: argparse.Namespace) -> int:

@@ -46,6 +46,12 @@ class ServiceConfig:
         A backup is made so often while there are writes, and the last three are kept; 0 for none.
     disk_reserve : int
         Bytes of disk kept for outcomes while submits are refused; 0 for none.
+    request_rate, request_burst : float, int
+        REST requests a second that one user may make in the long run, and at once; rate 0 for any number.
+    user_tasks, user_bytes : int, optional
+        Tasks that one user may have open, and bytes of their arguments; None for any number.
+    all_tasks : int, optional
+        Tasks that all users together may have open; None for any number.
     """
 
     data: Path
@@ -65,6 +71,11 @@ class ServiceConfig:
     tombstone_days: float = 90.0
     backup_minutes: float = 15.0
     disk_reserve: int = 0
+    request_rate: float = 0.0
+    request_burst: int = 200
+    user_tasks: int | None = None
+    user_bytes: int | None = None
+    all_tasks: int | None = None
 
     @property
     def embedded(self) -> bool:
@@ -75,6 +86,11 @@ class ServiceConfig:
     def database(self) -> Path:
         """Path of the SQLite file."""
         return self.data / "hub.db"
+
+    @property
+    def audit(self) -> Path:
+        """Path of the audit log."""
+        return self.data / "audit.log"
 
     def check(self) -> None:
         """Refuse settings that would expose tokens to the network.

@@ -7,8 +7,12 @@ import json
 import resource
 import socket
 import ssl
+import time
 from pathlib import Path
+from typing import Any
 
+import tornado.httpserver
+import tornado.iostream
 import tornado.netutil
 
 from funcx_lab.config import write_private
@@ -16,6 +20,8 @@ from funcx_lab.errors import ConfigError, ServiceStartError
 
 #: File descriptors to ask for, and those kept for files.
 _DESCRIPTORS, _RESERVE = 65_536, 256
+#: Connections that have ended are looked for once in so many seconds when there are too many.
+_LOOK_S = 0.5
 
 
 class Ports:
@@ -47,6 +53,30 @@ class Ports:
         except (OSError, ValueError):
             return {}  # ports that are not known again are chosen anew
         return ports if isinstance(ports, dict) else {}
+
+
+class CappedServer(tornado.httpserver.HTTPServer):
+    """An HTTP server that keeps some file descriptors free: a connection too many is hung up on."""
+
+    _limit = 0
+    _looked = 0.0
+
+    def cap(self, limit: int) -> None:
+        """Hold ``limit`` connections at most, upgraded ones included."""
+        self._limit = limit
+        self._streams: set[tornado.iostream.IOStream] = set()
+
+    def handle_stream(self, stream: tornado.iostream.IOStream, address: tuple[Any, ...]) -> None:
+        """Serve a new connection while there is room."""
+        now = time.monotonic()
+        if len(self._streams) >= self._limit and now - self._looked > _LOOK_S:
+            self._looked = now
+            self._streams = {known for known in self._streams if not known.closed()}
+        if len(self._streams) >= self._limit:
+            stream.close()
+            return
+        self._streams.add(stream)
+        super().handle_stream(stream, address)
 
 
 def bind(host: str, port: int, last: int) -> list[socket.socket]:

@@ -20,6 +20,7 @@ from funcx_lab.locks import is_held
 from funcx_lab.protocol.states import EndpointState
 from funcx_lab_hub_service.auth.principals import Principal
 from funcx_lab_hub_service.endpoints import Endpoints
+from funcx_lab_hub_service.vitals import end_with
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +29,8 @@ _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 60.0
 _WATCH_S = 2.0
 _SETTLED_S = 5.0
-_STOP_TIMEOUT_S = 5.0
+#: The agent has so many seconds for its own drain, and as many again after the second signal.
+_STOP_TIMEOUT_S = 2.5
 _NEEDED = ("funcx_lab_endpoint", "parsl", "psutil", "zmq")
 
 
@@ -61,7 +63,7 @@ class LocalEndpoint:
         # Tasks may be sent before the agent has come up for the first time.
         if all(record.name != NAME for record in self._endpoints.list(self._owner)):
             await self._endpoints.register(self._owner, NAME)
-        self._task = asyncio.create_task(self._supervise(), name="local-endpoint")
+        self._task = end_with(asyncio.create_task(self._supervise(), name="local-endpoint"))
 
     async def stop(self) -> None:
         """End the agent, also one that an earlier hub service started, and all that runs below it."""
@@ -70,8 +72,8 @@ class LocalEndpoint:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
             self._task = None
-        if not await self._end(signal.SIGTERM):
-            logger.warning("the agent of %s did not end within %s s and is killed", NAME, _STOP_TIMEOUT_S)
+        if not (await self._end(signal.SIGTERM) or await self._end(signal.SIGTERM)):
+            logger.warning("the agent of %s did not end within %s s and is killed", NAME, 2 * _STOP_TIMEOUT_S)
             await self._end(signal.SIGKILL)
         if self._agent is not None:
             await self._agent.wait()

@@ -146,9 +146,11 @@ class Forwarder:
         self._on_timer()
 
     async def stop(self) -> None:
-        """Hang up; agents dial again until the service is back."""
+        """Tell the agents and hang up; they dial again until the service is back."""
         if self._timer is not None:
             self._timer.cancel()
+        for endpoint_id in list(self._states):
+            self.step(endpoint_id, lambda state: state.renew("the hub service stopped"))
         self._socket.close()
 
     # --- what the rules ask (tasks.Dispatcher) ------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 from collections.abc import Awaitable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -20,15 +21,19 @@ from funcx_lab.errors import (
     NotFound,
     PayloadTooLarge,
     ServiceError,
+    ServiceUnavailable,
+    TooManyRequests,
 )
 
 if TYPE_CHECKING:
+    from funcx_lab_hub_service.audit import Audit
     from funcx_lab_hub_service.auth.principals import Principal
     from funcx_lab_hub_service.auth.tokens import Tokens
     from funcx_lab_hub_service.config import ServiceConfig
     from funcx_lab_hub_service.endpoints import Endpoints
     from funcx_lab_hub_service.feed import Feed
     from funcx_lab_hub_service.functions import Functions
+    from funcx_lab_hub_service.handlers.gate import Gate
     from funcx_lab_hub_service.objects import Objects
     from funcx_lab_hub_service.tasks import Tasks
 
@@ -74,6 +79,8 @@ class Services:
     feed: Feed
     link: Link
     hosts: set[str]
+    gate: Gate
+    audit: Audit
 
 
 class Guard(tornado.web.RequestHandler):
@@ -88,6 +95,8 @@ class Guard(tornado.web.RequestHandler):
     token = ""
     #: whether the answer is known to be an error, so that the body is dropped
     refused = False
+    #: whether the connection closes behind the answer, for there is more to come on it
+    hangs_up = False
 
     @property
     def services(self) -> Services:
@@ -99,33 +108,42 @@ class Guard(tornado.web.RequestHandler):
         try:
             self.admit()
         except FuncxLabError as err:
-            self.refuse(err)
+            self.refuse(self.turned_away(err))
         return None
+
+    def turned_away(self, error: FuncxLabError) -> FuncxLabError:
+        """Write down who is not let in, and return what to answer."""
+        what = f"{self.request.method} {self.request.path}"
+        return self.services.gate.turn_away(error, str(self.request.remote_ip), what)
 
     def admit(self) -> None:
         """Check who asks.
 
         Raises
         ------
-        NotAuthenticated, NotAuthorized
+        NotAuthenticated, NotAuthorized, TooManyRequests, ServiceUnavailable
             If this may not go on.
         """
         if self.request.headers.get("Host", "").lower() not in self.services.hosts:
             raise NotAuthorized(
                 "This hub service is not served under that host name; add it with --public-host."
             )
+        self.services.gate.check_open()
         if not self.public:
             self.token = _bearer(self.request.headers)
             self.principal = self.services.tokens.verify(self.token)
             if self.principal.kind == "endpoint" and not self.for_agents:
                 raise NotAuthorized("An agent's token does not open this route.")
+            self.services.gate.check_rate(self.principal)
 
     def refuse(self, error: FuncxLabError) -> None:
-        """Tell the error at once, or behind a body that is not too long.
+        """Tell the error behind the body, or at once if that is too long or of unknown length.
 
         Who still sends while we answer and close would see a reset connection instead of the answer.
         """
-        if not 0 < (announced_length(self.request.headers) or 0) <= DROPPED_LIMIT:
+        headers = self.request.headers
+        if "Transfer-Encoding" in headers or (announced_length(headers) or 0) > DROPPED_LIMIT:
+            self.hangs_up = True
             raise error
         self.refused = True
 
@@ -157,6 +175,10 @@ class Guard(tornado.web.RequestHandler):
         self.set_status(document["http_status_code"])
         if document["http_status_code"] == NotAuthenticated.status:
             self.set_header("WWW-Authenticate", "Bearer")
+        if document["http_status_code"] in (TooManyRequests.status, ServiceUnavailable.status):
+            self.set_header("Retry-After", _retry_after(document["details"]))
+        if self.hangs_up:
+            self.set_header("Connection", "close")
         self.finish(msgspec.json.encode(document))
 
     def log_exception(
@@ -218,6 +240,12 @@ def check_depth(name: str, value: Any, levels: int = _DEPTH) -> None:
         check_depth(name, each, levels - 1)
 
 
+def _retry_after(details: dict[str, Any]) -> str:
+    """Return whole seconds for the header, never too few."""
+    wait_s = details.get("retry_after_s", 1.0)
+    return str(max(1, math.ceil(wait_s)) if isinstance(wait_s, int | float) else 1)
+
+
 def announced_length(headers: tornado.httputil.HTTPHeaders) -> int | None:
     """Return the ``Content-Length`` if there is a good one."""
     text = headers.get("Content-Length", "")
@@ -242,9 +270,18 @@ class Handler(Guard):
 
     def prepare(self) -> Awaitable[None] | None:
         """Make room for the body, once it is clear who asks."""
+        self.services.gate.busy.add(self)
         self._chunks: list[bytes] = []
         self._received = 0
         return super().prepare()
+
+    def on_finish(self) -> None:
+        """Take note that the answer is on its way."""
+        self.services.gate.busy.discard(self)
+
+    def on_connection_close(self) -> None:
+        """Take note that nobody waits for an answer."""
+        self.services.gate.busy.discard(self)
 
     def admit(self) -> None:
         """Check the announced length too."""

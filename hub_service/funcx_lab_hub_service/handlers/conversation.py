@@ -119,6 +119,13 @@ class Conversation:
             request.tasks,
             request.options,
         )
+        self._services.audit.submitted(
+            self._principal.user,
+            request.endpoint,
+            request.function_id,
+            request.tasks,
+            self._services.functions.get(self._principal, request.function_id).sha256,
+        )
         size = sum(len(task.payload) for task in request.tasks)
         self._uncommitted += size
         self._submits.add(committed)
@@ -145,6 +152,7 @@ class Conversation:
         except Exception as err:
             self.fail(request.request, err)
         else:
+            self._services.audit.cancelled(self._principal.user, task_ids)
             self._outbox.message(Cancelled(request.request, task_ids))
 
     # --- subscriptions ------------------------------------------------------------------------------

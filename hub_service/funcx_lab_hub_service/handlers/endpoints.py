@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from funcx_lab.errors import NotAuthorized
+from funcx_lab.errors import FuncxLabError, NotAuthorized, StoreDamaged
 from funcx_lab_hub_service.handlers.base import Handler, check_depth
 
 
@@ -54,6 +54,8 @@ class EndpointListHandler(Handler):
         endpoint_id, enrolment_token = await self.services.endpoints.register(
             self.principal, new.endpoint_name, new.metadata, new.endpoint_uuid
         )
+        facts = {"user": self.principal.user, "endpoint": endpoint_id, "name": new.endpoint_name}
+        self.services.audit.note("endpoint-registered", **facts)
         self.answer({"endpoint_id": endpoint_id, "enrolment_token": enrolment_token})
 
 
@@ -66,9 +68,14 @@ class EnrolHandler(Handler):
     async def post(self, endpoint_id: str) -> None:
         """Enrol the agent's key; the enrolment token in the body is the credential."""
         enrolment = self.body(Enrolment)
-        agent_token = await self.services.endpoints.enrol(
-            endpoint_id, enrolment.enrolment_token, enrolment.public_key
-        )
+        try:
+            agent_token = await self.services.endpoints.enrol(
+                endpoint_id, enrolment.enrolment_token, enrolment.public_key
+            )
+        except FuncxLabError as err:
+            raise self.turned_away(err) from err
+        address = str(self.request.remote_ip)
+        self.services.audit.note("endpoint-enrolled", endpoint=endpoint_id, address=address)
         link = self.services.link
         self.answer(
             {
@@ -88,6 +95,8 @@ class LinkHandler(Handler):
         """Answer the forwarder's address and key to an agent."""
         if self.principal.kind != "endpoint":
             raise NotAuthorized("Only an endpoint's agent asks for the link, with its agent token.")
+        if self.services.gate.damage:
+            raise StoreDamaged(self.services.gate.damage)
         link = self.services.link
         self.answer({"forwarder_address": link.address, "forwarder_key": link.public_key})
 
@@ -122,6 +131,9 @@ class GlobusEndpointHandler(Handler):
         """Delete the endpoint and cut its agent off."""
         record = self.services.endpoints.resolve(self.principal, endpoint)
         await self.services.endpoints.delete(self.principal, record.endpoint_id)
+        self.services.audit.note(
+            "endpoint-deleted", user=self.principal.user, endpoint=record.endpoint_id, name=record.name
+        )
         self.answer({"result": 200})
 
 

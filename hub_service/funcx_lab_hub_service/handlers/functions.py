@@ -64,6 +64,10 @@ class FunctionListHandler(Handler):
         function_id = await self.services.functions.register(
             self.principal, new.function_name, content, format_, meta
         )
+        sha256 = self.services.functions.get(self.principal, function_id).sha256
+        self.services.audit.note(
+            "function-registered", user=self.principal.user, function=function_id, sha256=sha256
+        )
         self.answer({"function_uuid": function_id})
 
 
@@ -78,6 +82,7 @@ class FunctionHandler(Handler):
     async def delete(self, function_id: str) -> None:
         """Delete the function; its tasks stay."""
         await self.services.functions.delete(self.principal, function_id)
+        self.services.audit.note("function-deleted", user=self.principal.user, function=function_id)
         self.answer({"result": 302})
 
 

@@ -58,6 +58,7 @@ class PollHandler(Handler):
 
     def on_connection_close(self) -> None:
         """Stop waiting: nobody reads the answer."""
+        super().on_connection_close()
         self.leave()
 
     def _write(self, frame: bytes) -> Awaitable[None]:

@@ -12,8 +12,8 @@ class HealthHandler(Handler):
     public = True
 
     def get(self) -> None:
-        """Answer."""
-        self.answer({"status": "ok"})
+        """Answer; a damaged database is only read."""
+        self.answer({"status": "read-only" if self.services.gate.damage else "ok"})
 
 
 class VersionHandler(Handler):

@@ -29,14 +29,19 @@ class SubmitHandler(Handler):
         request = self.body(GlobusSubmit)
         services = self.services
         record = services.endpoints.resolve(self.principal, endpoint)
-        for function_id in request.tasks:
-            services.functions.get(self.principal, function_id)
+        hashes = {
+            function_id: services.functions.get(self.principal, function_id).sha256
+            for function_id in request.tasks
+        }
         group_id = _group(request.task_group_id)
         task_ids: dict[str, list[str]] = {}
         submissions = []
         for function_id, payloads in request.tasks.items():
             tasks = [NewTask(str(uuid.uuid4()), payload.encode()) for payload in payloads]
             task_ids[function_id] = [task.task_id for task in tasks]
+            services.audit.submitted(
+                self.principal.user, record.endpoint_id, function_id, tasks, hashes[function_id]
+            )
             submissions.append(
                 services.tasks.submit(
                     self.principal, record.endpoint_id, function_id, group_id, tasks, TaskOptions()

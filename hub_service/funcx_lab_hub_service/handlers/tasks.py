@@ -104,6 +104,7 @@ class CancelHandler(Handler):
         """Answer which of the tasks are cancelled now; the others had ended."""
         request = self.body(CancelRequest)
         cancelled = await self.services.tasks.cancel(self.principal, request.task_ids)
+        self.services.audit.cancelled(self.principal.user, cancelled)
         self.answer({"cancelled": cancelled})
 
 

@@ -313,5 +313,3 @@ def test_a_forwarder_that_cannot_go_on_says_so(
             await tools.until(lambda: fatal and isinstance(fatal[0], ZeroDivisionError))
 
     tools.run(main())
-
-

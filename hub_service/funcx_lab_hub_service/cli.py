@@ -233,7 +233,7 @@ def _add_upkeep(parser: argparse.ArgumentParser) -> None:
     upkeep = parser.add_argument_group("how long things are kept")
     upkeep.add_argument("--ttl-days", type=_days, default=14.0, help="a task that has not ended expires")
     upkeep.add_argument(
-        "--retention-days", type=_days, default=30.0, help="an ended task is purged; its id stays known 90 days"
+        "--retention-days", type=_days, default=30.0, help="an ended task is purged; its id stays used"
     )
     upkeep.add_argument(
         "--backup-minutes", type=_number, default=15.0, help="between two backups of the database; 0 for none"

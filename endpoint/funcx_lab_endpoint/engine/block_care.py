@@ -115,6 +115,20 @@ class BlockCare:
         return "" if block in self._connected else "but its manager has not connected yet"
 
 
+def guard_scale_in(executor: Any) -> None:
+    """Have "scale in by no block" end none: Parsl's strategy asks for that, and its executor ends all.
+
+    The victims would be the blocks that are just starting, whose workers nobody has kept busy yet:
+    they would be launched and ended again without end whenever a block has more workers than are wanted.
+    """
+    scale_in = executor.scale_in
+
+    def guarded(blocks: int, *args: Any, **kwargs: Any) -> list[str]:
+        return list(scale_in(blocks, *args, **kwargs)) if blocks > 0 else []
+
+    executor.scale_in = guarded
+
+
 def _explain(job: Any) -> str:
     words = [job.message or "", f"exit code {job.exit_code}" if job.exit_code is not None else ""]
     words.append((job.stderr_summary or "").strip()[-500:])

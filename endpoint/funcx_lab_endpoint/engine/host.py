@@ -322,7 +322,8 @@ class Host:
     def _lose(self, sid: str, evidence: str, *, kill: bool = False) -> None:
         peer = self._peer(sid)
         worker = peer.worker if peer is not None else None
-        self._roster.drop(sid, (worker or {}).get("manager", ""), self._supervisor.mark)
+        node = (worker or {}).get("manager", "")
+        self._roster.drop(sid, node, self._supervisor.mark, time.monotonic())
         if peer is not None and worker is not None:
             evidence = self._evidence_book.describe(sid, worker, evidence, peer.memory)
         if kill:
@@ -368,7 +369,7 @@ class Host:
         mark = self._supervisor.mark
         up = {sid: self._node_of(sid) for sid in self._roster.up(mark)}
         busy = {node for sid, node in up.items() if self._sessions.load(sid) is Load.RUNNING}
-        nodes = [*up.values(), *self._roster.leaving]
+        nodes = [*up.values(), *self._roster.leaving(now)]
         fault = self._progress.look(now, self._report, nodes, busy, waiting=self._roster.waiting(mark))
         if isinstance(fault, EndBlock):
             self._supervisor.end_block(fault.block, fault.reason)

@@ -25,7 +25,7 @@ from parsl.providers import LocalProvider
 
 from funcx_lab.errors import WorkerLost
 from funcx_lab_endpoint.config import EndpointConfig
-from funcx_lab_endpoint.engine.block_care import BlockCare
+from funcx_lab_endpoint.engine.block_care import BlockCare, guard_scale_in
 from funcx_lab_endpoint.engine.processes import cores
 from funcx_lab_endpoint.worker.session import serve
 
@@ -176,6 +176,7 @@ class ParslBlocks:
             provider.script_dir = str(self._directory / "submit_scripts")
             os.makedirs(provider.script_dir, mode=0o700, exist_ok=True)
         if isinstance(executor, BlockProviderExecutor):
+            guard_scale_in(executor)
             care = BlockCare(executor)
             executor.block_error_handler = care.handle
             self._cares.append(care)

@@ -43,12 +43,12 @@ class Processes:
     def open(self, arguments: dict[str, Any]) -> None:
         """Start a worker process that serves one session."""
         command = [sys.executable, "-m", "funcx_lab_endpoint.worker"]
-        worker = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+        worker = subprocess.Popen(command, bufsize=0, stdin=subprocess.PIPE, start_new_session=True)
         self._living[arguments["sid"]] = worker
         assert worker.stdin is not None  # noqa: S101  # asked for above
         with contextlib.suppress(BrokenPipeError):  # it has died already; `poll` tells
             worker.stdin.write(json.dumps(arguments).encode() + b"\n")
-            worker.stdin.close()
+        worker.stdin.close()
 
     def poll(self) -> list[tuple[str, str]]:
         """Return the sessions whose process ended, and how."""

@@ -16,7 +16,7 @@ from typing import Any
 STUCK_S = 60.0
 #: ... for a node that is known to have lost an idle worker, which may have held the lock ...
 SHORT_STUCK_S = 10.0
-#: ... while calls run there, which would be lost with it ...
+#: ... while calls run there, which would be lost with it: then only if half of its workers are missing ...
 BUSY_STUCK_S = 600.0
 #: ... and for the engine, so that ending a block comes first. Doubles each time in a row.
 ENGINE_STUCK_S = 100.0
@@ -66,6 +66,7 @@ class _Node:
 
     since: float
     up: int
+    missing: int
 
 
 class Progress:
@@ -117,11 +118,12 @@ class Progress:
         waiting : int
             How many sessions were asked for and are not up.
         """
-        nodes = report.get("nodes", {})
+        nodes = report.get("nodes", {}) if waiting else {}
         self._note(now, nodes, up)
         for node, seen in self._nodes.items():
             limit = self._patience(node, busy)
-            if now - seen.since > limit:
+            is_worth_it = node not in busy or 2 * seen.missing >= nodes[node]["workers"]
+            if is_worth_it and now - seen.since > limit:
                 self._since = now
                 del self._nodes[node]
                 reason = f"its node took sessions and started none for {limit:.0f} s"
@@ -149,6 +151,6 @@ class Progress:
             if facts["tasks"] <= here:
                 self._nodes.pop(node, None)
             elif seen is None or here > seen.up:
-                self._nodes[node] = _Node(now, here)
+                self._nodes[node] = _Node(now, here, facts["tasks"] - here)
             else:
-                seen.up = here
+                seen.up, seen.missing = here, facts["tasks"] - here

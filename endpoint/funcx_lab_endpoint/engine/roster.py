@@ -6,14 +6,17 @@ from collections.abc import Iterator
 
 from funcx_lab_endpoint.engine.vitals import Vitals
 
+#: Seconds that a worker may take to end its session for the engine too.
+LEAVING_S = 15.0
+
 
 class Roster:
     """Who was asked for, who is up, who is leaving."""
 
     def __init__(self) -> None:
         self._entries: dict[str, Vitals] = {}
-        #: nodes of sessions that are over here but not yet for the engine
-        self._leaving: dict[str, str] = {}
+        #: nodes of sessions that are over here but not yet for the engine, and since when
+        self._leaving: dict[str, tuple[str, float]] = {}
         #: nodes of workers on this machine that their session left idle, by pid
         self.idle_workers: dict[int, str] = {}
         #: engines that failed and still have sessions
@@ -44,11 +47,11 @@ class Roster:
             entry.ended = how
         return entry
 
-    def drop(self, sid: str, node: str, mark: str) -> None:
+    def drop(self, sid: str, node: str, mark: str, now: float) -> None:
         """Strike out a session that ran on ``node``; ``mark`` is the engine that lives."""
         entry = self._entries.pop(sid, None)
         if entry is not None and entry.is_up and entry.ended is None and entry.mark == mark:
-            self._leaving[sid] = node
+            self._leaving[sid] = (node, now)
 
     def fail(self, mark: str) -> list[str]:
         """Take note of an engine that failed; return the sessions that will never come up."""
@@ -79,7 +82,6 @@ class Roster:
         """Return how many sessions were asked for and are not up."""
         return sum(e.mark == mark and not e.is_up and e.ended is None for e in self._entries.values())
 
-    @property
-    def leaving(self) -> list[str]:
-        """The nodes of sessions that are over here but not yet for the engine."""
-        return list(self._leaving.values())
+    def leaving(self, now: float) -> list[str]:
+        """Return the nodes of sessions that are over here but not yet for the engine, as may well be."""
+        return [node for node, since in self._leaving.values() if now - since < LEAVING_S]

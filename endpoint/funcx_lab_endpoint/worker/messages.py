@@ -38,7 +38,7 @@ class Arguments(msgspec.Struct, frozen=True):
     public_key: str = ""
     secret_key: str = ""
     #: end when the agent was not heard for this long
-    agent_gone_s: float = 50.0
+    agent_gone_s: float = 45.0
 
 
 # --- from the agent ---------------------------------------------------------------------------------

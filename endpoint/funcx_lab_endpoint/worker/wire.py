@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
@@ -41,8 +42,9 @@ class Wire:
         #: the agent takes nothing more from this session
         self.is_fenced = False
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._heard = time.monotonic()
         self.socket = self._dial(arguments)
-        self._heard = self.next_beat = time.monotonic()
+        self.next_beat = time.monotonic()
 
     @property
     def heard(self) -> float:
@@ -122,7 +124,10 @@ class Wire:
         for candidate in sockets:
             candidate.send(self._hello())
             poller.register(candidate, zmq.POLLIN)
-        ready = dict(poller.poll(int(self._gone_s * 1000)))
+        ready: dict[Any, int] = {}
+        parent = os.getppid()
+        while not ready and not self.is_agent_gone(time.monotonic()) and os.getppid() == parent:
+            ready = dict(poller.poll(int(BEAT_S * 1000)))
         chosen = next((candidate for candidate in sockets if candidate in ready), sockets[0])
         for candidate in sockets:
             if candidate is not chosen:

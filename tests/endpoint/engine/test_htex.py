@@ -116,16 +116,3 @@ def test_any_parsl_config_runs_without_prefetch_and_with_short_heartbeats(make_d
     manager = psutil.Process(driver.host.status()["worker_pids"][0]).parent().cmdline()
     assert manager[manager.index("-p") + 1] == "0"
     assert "--hb_period=2" in manager
-
-
-@pytest.mark.slow
-def test_pool_that_hangs_is_rebuilt(make_driver, monkeypatch):
-    """A worker that waits for work holds the queue's lock; if it hangs, all do, and Parsl never notices."""
-    monkeypatch.setattr("funcx_lab_endpoint.engine.progress.STUCK_S", 6.0)
-    driver = make_driver("Config(max_workers_per_node={workers}, idle_seconds=4)", workers=1)
-    driver.end_of(driver.submit(len, "abc"), limit=40)
-    (worker,) = driver.host.status()["worker_pids"]
-    driver.until(lambda: not driver.host.status()["worker_pids"], limit=20)
-    os.kill(worker, signal.SIGSTOP)
-    assert driver.end_of(driver.submit(len, "abc"), limit=60).outcome.ok
-    assert driver.host.status()["restarts"] == 1

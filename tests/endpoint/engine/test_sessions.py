@@ -6,6 +6,7 @@ from funcx_lab.protocol.messages import Event, FunctionBody, TaskOptions
 from funcx_lab_endpoint.engine.contract import Call, CallDone, CallLost, CallOutput, CallStarted
 from funcx_lab_endpoint.engine.demand import AHEAD_CALLS, CREDIT_LIMIT, RunTimes, sessions_wanted
 from funcx_lab_endpoint.engine.sessions import Sessions
+from funcx_lab_endpoint.engine.vitals import Load
 from funcx_lab_endpoint.worker import messages as m
 
 
@@ -324,3 +325,45 @@ def test_credit_has_bounds():
         slow.learn("f", 100.0)
         fast.learn("f", 1e-6)
     assert (slow.credit(8), fast.credit(8)) == (16, CREDIT_LIMIT)
+
+
+# --- doubt and questions ----------------------------------------------------------------------------
+
+
+def test_silent_session_gets_no_call_until_it_is_heard():
+    world = World("a")
+    world.sessions.doubt("a")
+    assert world.submit("f1").runs("a") == []
+    assert world.sessions.serving == 0
+    assert world.take("a", m.Hello(1, "")).runs("a") == ["f1"]
+
+
+def test_question_names_the_last_call():
+    world = World("a").submit("f1")
+    world.sent("a")
+    world.sessions.ask("a")
+    assert world.sent("a") == [m.Ask(1)]
+
+
+def test_session_that_holds_its_calls_is_right():
+    world = World("a", short="f").submit("f1", "f2").done("a", 1).take("a", m.Answer(2, [2]))
+    assert world.sessions.answers == {"a": ""}
+
+
+def test_session_that_lost_a_call_is_found_out():
+    world = World("a", short="f").submit("f1", "f2").take("a", m.Answer(2, [2]))
+    assert "1 of its calls" in world.sessions.answers["a"]
+
+
+def test_calls_sent_after_the_question_are_not_missed():
+    world = World("a", short="f").submit("f1")
+    world.sessions.ask("a")
+    world.submit("f2").take("a", m.Answer(1, [1]))
+    assert world.sessions.answers == {"a": ""}
+
+
+def test_load_is_what_the_calls_say():
+    world = World("a").submit("f1")
+    loads = [World("a").sessions.load("a"), world.sessions.load("a")]
+    loads.append(world.take("a", m.Started(1, 0.0)).sessions.load("a"))
+    assert loads == [Load.IDLE, Load.HOLDING, Load.RUNNING]

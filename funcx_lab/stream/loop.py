@@ -125,6 +125,7 @@ class Loop:
                 self.fail_everything(error)
                 return
             except FuncxLabError as error:
+                self._reach.failed(error)
                 if self.connection is not None:
                     pause.reset()
                 failures += isinstance(error, ConfigError)
@@ -178,15 +179,16 @@ class Loop:
         """Send and receive until the stream is closed or the connection has done its work."""
         heard = pinged = time.monotonic()
         slept = slept_s()
-        while not (self.closing or connection.ended):
+        while not self.closing:
             self._take_inbox()
             if self._send(connection):
                 time.sleep(NAP_S)
+            if connection.ended:
+                break
             readable = self._sleep(PING_S, connection)
             now = time.monotonic()
             if readable and self._receive(connection):
                 heard = now
-                self._reach.heard()
             if slept_s() - slept > SLEPT_S:
                 raise TransportError("This machine was asleep.")
             if now - heard > SILENCE_S:
@@ -209,6 +211,8 @@ class Loop:
     def _receive(self, connection: Connection) -> bool:
         """Act on what has arrived; whether anything at all has."""
         messages, heard = connection.receive()
+        if heard:
+            self._reach.heard()
         for message in messages:
             self._state.receive(service_codec.decode(message))
         self._release()

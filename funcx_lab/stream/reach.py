@@ -1,13 +1,23 @@
-"""How the service is reached: by WebSocket."""
+"""How the service is reached: by WebSocket, or by long poll where a proxy lets no WebSocket through."""
 
 from __future__ import annotations
 
+import logging
+import time
+from collections.abc import Sequence
 from typing import Protocol
 
 from funcx_lab.config import Service, home
-from funcx_lab.errors import ServiceUnreachable
+from funcx_lab.errors import FuncxLabError, ServiceUnreachable
 from funcx_lab.protocol.stream import ClientMessage
 from funcx_lab.transport import Transport
+
+logger = logging.getLogger(__name__)
+
+#: After so many WebSockets in a row on which nothing was heard, a poll is tried.
+TRIES = 3
+#: After so many seconds of polling, a WebSocket is tried again.
+POLLS_S = 180.0
 
 
 class Connection(Protocol):
@@ -37,7 +47,7 @@ class Connection(Protocol):
     def ping(self) -> None:
         """See to it that something is heard if the other side lives."""
 
-    def receive(self) -> tuple[list[bytes], bool]:
+    def receive(self) -> tuple[Sequence[bytes | memoryview], bool]:
         """Return the messages that have arrived, and whether anything at all has."""
 
     def close(self) -> None:
@@ -58,6 +68,9 @@ class Reach:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+        self._failures = 0
+        self._polls = False
+        self._polls_until = 0.0
 
     def connect(self, *, start: bool) -> Connection:
         """Open a connection; ``start`` starts the embedded service if it was stopped.
@@ -71,12 +84,41 @@ class Reach:
         ServiceError, VersionMismatch
             If the service says no.
         """
+        service = _find_again(self._transport, start=start)
+        self._polls = not service.embedded and (
+            self._failures >= TRIES or time.monotonic() < self._polls_until
+        )
+        # Both take a while to import, and a process that only asks needs neither.
+        if self._polls:
+            from funcx_lab.stream.poll import Poll
+
+            return Poll(service)
         from funcx_lab.stream.websocket import WebSocket
 
-        return WebSocket(_find_again(self._transport, start=start))
+        return WebSocket(service)
 
     def heard(self) -> None:
-        """Hear that the connection works."""
+        """Hear that something has come over the connection."""
+        self._failures = 0
+        if self._polls and not self._polls_until:
+            self._polls_until = time.monotonic() + POLLS_S
+            logger.warning(
+                "No WebSocket gets through to %s: asking it again and again instead. Tasks take a little "
+                "longer; a proxy on the way should let WebSockets pass.",
+                self._transport.service.url,
+            )
+        elif self._polls_until and not self._polls:
+            self._polls_until = 0.0
+            logger.warning("A WebSocket to %s works again.", self._transport.service.url)
+
+    def failed(self, error: FuncxLabError) -> None:
+        """Hear that the connection failed, or that there was none."""
+        if self._polls:
+            self._failures, self._polls_until = 0, 0.0
+        elif "upgrade_status" in error.details:
+            self._failures = TRIES
+        elif not isinstance(error, ServiceUnreachable):
+            self._failures += 1
 
 
 def _find_again(transport: Transport, *, start: bool) -> Service:

@@ -22,7 +22,7 @@ from funcx_lab.errors import (
     FuncxLabError,
     MalformedMessage,
     NotAuthenticated,
-    NotAuthorized,
+    ServiceUnreachable,
     TransportError,
     VersionMismatch,
     error_from_document,
@@ -38,7 +38,8 @@ CONNECT_TIMEOUT_S = 10.0
 #: Messages are made until this many bytes wait for the socket.
 HIGH_WATER = 1024 * 1024
 _BLOCK = 256 * 1024
-_REFUSALS = {401: NotAuthenticated, 403: NotAuthorized, 426: VersionMismatch}
+#: What a proxy answers when the service is down; any other answer without our words is the proxy's own.
+_GATEWAY_TROUBLE = (429, 502, 503, 504)
 
 
 class WebSocket:
@@ -68,8 +69,12 @@ class WebSocket:
         self._output = bytearray()
         self._message = bytearray()
         self._ended = False
+        port = parts.port or _PORTS[parts.scheme]
         try:
-            self._socket = _connect(parts.hostname or "", parts.port or _PORTS[parts.scheme], scheme == "wss")
+            self._socket = _connect(parts.hostname or "", port, secure=scheme == "wss")
+        except OSError as err:
+            raise ServiceUnreachable(f"No stream to {service.url}: {err}.") from err
+        try:
             self._shake_hands(service.token)
         except OSError as err:
             raise TransportError(f"No stream to {service.url}: {err}.") from err
@@ -228,7 +233,7 @@ _CLOSE_CODES: dict[int, Callable[[str], FuncxLabError]] = {
 }
 
 
-def _connect(host: str, port: int, secure: bool) -> socket.socket:
+def _connect(host: str, port: int, *, secure: bool) -> socket.socket:
     connection = socket.create_connection((host, port), timeout=CONNECT_TIMEOUT_S)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if not secure:
@@ -244,8 +249,8 @@ def _refusal(url: str, trouble: BaseException) -> FuncxLabError:
     status = trouble.response.status_code
     if "code" in document:
         return error_from_document(document)
-    cls = _REFUSALS.get(status, TransportError)
-    return cls(f"{url} refused the stream with HTTP status {status}.")
+    details = {} if status in _GATEWAY_TROUBLE else {"upgrade_status": status}
+    return TransportError(f"{url} refused the stream with HTTP status {status}.", details=details)
 
 
 def _document(body: bytes | bytearray) -> dict[str, Any]:

@@ -164,7 +164,7 @@ class HubService:
             functions=functions,
             endpoints=endpoints,
             tasks=tasks,
-            objects=Objects(database, config.data / "objects", config.object_limit),
+            objects=Objects(database, config.data / "objects", config.object_limit, self.reserve.check),
             feed=feed,
             link=self.forwarder,
             hosts=set(),

@@ -11,6 +11,7 @@ import re
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -125,10 +126,15 @@ class Objects:
         Holds ``<2 hex>/<sha256>``; unfinished uploads of an earlier life are removed.
     limit : int
         Bytes of the largest object.
+    check_disk : callable
+        Raises `StorageFull` when the disk has no room for anything new.
     """
 
-    def __init__(self, database: Database, directory: Path, limit: int) -> None:
+    def __init__(
+        self, database: Database, directory: Path, limit: int, check_disk: Callable[[], None] = lambda: None
+    ) -> None:
         self._database = database
+        self._check_disk = check_disk
         self._directory = directory
         self._limit = limit
         self._scratch = directory / "unfinished"
@@ -144,6 +150,8 @@ class Objects:
             If the name is no digest or the size was not announced.
         PayloadTooLarge
             If it is over the limit.
+        StorageFull
+            If the disk has room for results only.
         """
         if not may_create(principal, "object"):
             raise NotAuthorized
@@ -157,6 +165,8 @@ class Objects:
                 "that both sides can reach, and send its path.",
                 details={"size": size, "limit": self._limit},
             )
+        if principal.endpoint_id is None:  # an endpoint's object is a result
+            self._check_disk()
 
     def upload(self, sha256: str, size: int) -> Upload:
         """Return a place for the bytes of a checked object (blocks on the disk)."""

@@ -112,6 +112,7 @@ class Sweeper:
 
     async def sweep(self) -> None:
         """Do what is due now; nothing goes for its age while the clock cannot be believed."""
+        self._database.check_file()
         if self._reserve is not None and not self._reserve.held:
             await asyncio.to_thread(self._reserve.restore)
         now, monotonic = self._clock(), self._monotonic()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from funcx_lab.errors import TaskGroupNotFound, TaskNotFound
+from funcx_lab.errors import TaskGone, TaskGroupNotFound, TaskNotFound
 from funcx_lab.protocol.payload import is_payload
 from funcx_lab.protocol.states import TaskState
 from funcx_lab_hub_service.handlers.base import Handler
@@ -112,7 +112,7 @@ class BatchStatusHandler(GlobusTasks):
     async def _entry(self, task_id: str) -> dict[str, Any]:
         try:
             return await self.document(task_id)
-        except TaskNotFound as err:
+        except (TaskNotFound, TaskGone) as err:
             return {"task_id": task_id, "status": "failed", "exception": err.message, "reason": err.message}
 
 

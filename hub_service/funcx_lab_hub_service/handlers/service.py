@@ -42,7 +42,8 @@ class StatsHandler(Handler):
 
     def get(self) -> None:
         """Answer the asking user's counts."""
-        self.answer({"tasks": self.services.tasks.counts(self.principal)})
+        tasks, user = self.services.tasks, self.principal
+        self.answer({"tasks": tasks.counts(user), "late_outcomes": tasks.late_outcomes(user)})
 
 
 routes = [

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from funcx_lab.crash_points import crash_point
 from funcx_lab.errors import ConfigError, ServiceUnavailable, StorageFull, StoreDamaged
+from funcx_lab_hub_service.store.backup import how_to_restore
 from funcx_lab_hub_service.store.opening import Opened, open_reader, open_writer
 from funcx_lab_hub_service.store.reserve import RETRY_AFTER_S, Reserve
 
@@ -90,6 +91,7 @@ class Database:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
+        self._inode = 0
         #: Number of this life of the service, on disk before it listens.
         self.boot = 0
         #: What is wrong with the file and what to do; ``""`` if nothing is. A damaged one is only read.
@@ -113,6 +115,7 @@ class Database:
         opened = await asyncio.to_thread(self._open)
         self._writer, self.boot, self.damage = opened.writer, opened.boot, opened.damage
         self._reader = open_reader(self._path, self.damage)
+        self._inode = self._path.stat().st_ino
         if self._writer is not None:
             self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
             self._thread.start()
@@ -168,6 +171,18 @@ class Database:
 
         self.submit(operation, done)
         return future
+
+    def check_file(self) -> None:
+        """Stop for good if the file was removed or replaced: what is written would go with this process."""
+        try:
+            found = self._path.stat().st_ino
+        except FileNotFoundError:
+            found = None
+        except OSError:
+            return
+        if self._writer is not None and found != self._inode:
+            what = "was removed" if found is None else "is another file than the one that was opened"
+            self._on_fatal(ServiceUnavailable(f"{self._path} {what}. {how_to_restore(self._path)}"))
 
     async def close(self) -> None:
         """Commit what is queued and close the file."""

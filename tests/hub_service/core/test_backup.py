@@ -179,6 +179,25 @@ def test_restoring_without_the_number_of_the_last_start_leaves_a_wide_gap(tmp_pa
     assert asyncio.run(use(path)) > boot.UNKNOWN_LIVES
 
 
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_is_taken_away_under_the_service_stops_it(tmp_path: Path, replaced: bool) -> None:
+    async def main() -> None:
+        path = tmp_path / "hub.db"
+        stopped: list[BaseException] = []
+        database = Database(path, stopped.append)
+        await database.start()
+        database.check_file()
+        assert stopped == []
+        path.rename(tmp_path / "elsewhere")
+        if replaced:
+            path.write_bytes(b"")
+        database.check_file()
+        assert "restore" in str(stopped[0])
+        await database.close()
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("kind", ["garbage", "damaged", "other", "newer", "missing"])
 def test_what_is_no_sound_backup_is_refused_and_nothing_is_touched(tmp_path: Path, kind: str) -> None:
     path, bad = tmp_path / "hub.db", tmp_path / "bad.db"

@@ -99,7 +99,10 @@ def test_on_a_full_disk_outcomes_commit_and_submits_do_not(tools: Any, tmp_path:
             assert core.tasks.counts(ME) == {TaskState.SUCCESS: 1, TaskState.CANCELLED: 1}
             with pytest.raises(StorageFull):  # before it comes to the writer
                 core.tasks.submit(ME, "box", core.function_id, core.group_id, [new])
-            objects = Objects(core.database, tmp_path / "objects", 1000)
+            objects = Objects(core.database, tmp_path / "objects", 1000, reserve.check)
+            with pytest.raises(StorageFull):
+                objects.check(ME, "ab" * 32, 10)
+            objects.check(Principal("me", "endpoint", core.endpoint_id), "ab" * 32, 10)  # a result
             await Sweeper(core.database, core.tasks, objects, reserve=reserve).sweep()
             assert await core.submit(new) == []
 

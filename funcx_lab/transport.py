@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json as jsonlib
 import os
-import random
 import threading
 import time
 import weakref
@@ -24,10 +24,12 @@ from funcx_lab.errors import (
     ServiceTimeout,
     ServiceUnavailable,
     ServiceUnreachable,
+    StoreDamaged,
     TooManyRequests,
     TransportError,
     error_from_document,
 )
+from funcx_lab.pauses import Pause, asked_pause
 
 if TYPE_CHECKING:
     import urllib3
@@ -38,7 +40,9 @@ READ_TIMEOUT_S = 60.0
 #: How often a request is sent at most, and how long one waits between.
 _ATTEMPTS = 4
 _FIRST_PAUSE_S = 0.1
-_LONGEST_PAUSE_S = 30.0
+_LONGEST_PAUSE_S = 10.0
+#: So long (seconds) a request is sent again to a service that is busy or full.
+PATIENCE_S = 30.0
 _TRY_LATER = (TooManyRequests.status, ServiceUnavailable.status)
 _GATEWAY_TROUBLE = (502, 504)
 #: What an answer without an error body means (HEAD never has one).
@@ -140,25 +144,16 @@ class Transport:
         """
         if repeatable is None:
             repeatable = method != "POST"
-        pause = _FIRST_PAUSE_S
-        for attempt in range(1, self.attempts + 1):
-            wait: float | None = None
+        pause, patient_until = Pause(_FIRST_PAUSE_S, _LONGEST_PAUSE_S), time.monotonic() + PATIENCE_S
+        for attempt in itertools.count(1):
             self._find_embedded()
             try:
-                response = self._send(method, path, body, headers or {}, stream)
-                if response.status < 300:
-                    return response
-                error: FuncxLabError = _error(response, self.service.url + path)
-                # These two answers say that nothing was accepted, so any request may be sent again.
-                if response.status in _TRY_LATER:
-                    wait = _retry_after(response)
-                again = response.status in _TRY_LATER or (repeatable and response.status in _GATEWAY_TROUBLE)
-            except TransportError as err:
-                error, again = err, repeatable or isinstance(err, ServiceUnreachable)
-            if not again or attempt == self.attempts:
-                raise error
-            time.sleep(min(wait if wait is not None else pause, _LONGEST_PAUSE_S) * random.uniform(1.0, 1.3))  # noqa: S311  # jitter
-            pause *= 4
+                return self._answer(method, path, body, headers or {}, stream)
+            except FuncxLabError as err:
+                patient = self.attempts > 1 and time.monotonic() < patient_until
+                if not _may_repeat(err, repeatable, tries_left=attempt < self.attempts, patient=patient):
+                    raise
+                time.sleep(pause.next(min(asked_pause(err), _LONGEST_PAUSE_S)))
         raise AssertionError("the loop returns or raises")
 
     def renew(self) -> Service:
@@ -187,6 +182,14 @@ class Transport:
         """Close the idle connections."""
         if self._pool is not None:
             self._pool.clear()
+
+    def _answer(
+        self, method: str, path: str, body: Any, headers: Mapping[str, str], stream: bool
+    ) -> urllib3.BaseHTTPResponse:
+        response = self._send(method, path, body, headers, stream)
+        if response.status < 300:
+            return response
+        raise _error(response, self.service.url + path)
 
     def _send(
         self, method: str, path: str, body: Any, headers: Mapping[str, str], stream: bool
@@ -261,11 +264,17 @@ def _error(response: urllib3.BaseHTTPResponse, url: str) -> FuncxLabError:
         document = jsonlib.loads(response.data)
     except ValueError:
         document = None
+    details = {"gateway_status": response.status} if response.status in _GATEWAY_TROUBLE else {}
+    if (wait := response.headers.get("Retry-After", "")).isdecimal():
+        details["retry_after_s"] = int(wait)
     if isinstance(document, dict) and "code" in document:
-        return error_from_document(document)
+        error = error_from_document(document)
+        error.details = {**details, **error.details}
+        return error
     if response.status in (*_TRY_LATER, *_GATEWAY_TROUBLE):
         return ServiceUnavailable(
-            f"{url}: something before the hub service answered {response.status}. Try again later."
+            f"{url}: something before the hub service answered {response.status}. Try again later.",
+            details=details,
         )
     if 300 <= response.status < 400:
         return ServiceError(
@@ -275,6 +284,13 @@ def _error(response: urllib3.BaseHTTPResponse, url: str) -> FuncxLabError:
     return cls(f"{url} answered {response.status} without an error body; is this a hub service's address?")
 
 
-def _retry_after(response: urllib3.BaseHTTPResponse) -> float | None:
-    text = response.headers.get("Retry-After", "")
-    return float(text) if text.isdecimal() else None
+def _may_repeat(error: FuncxLabError, repeatable: bool, *, tries_left: bool, patient: bool) -> bool:
+    """Whether a request that failed is sent again; not if it might have been done and must not be twice."""
+    if isinstance(error, StoreDamaged):
+        return False
+    if isinstance(error, (TooManyRequests, ServiceUnavailable)) and "gateway_status" not in error.details:
+        return tries_left or patient  # nothing was done
+    if isinstance(error, ServiceUnreachable):
+        return tries_left
+    broke = isinstance(error, TransportError) or "gateway_status" in error.details
+    return repeatable and tries_left and broke

@@ -15,10 +15,10 @@ from funcx_lab.errors import (
     TransportError,
     UsageError,
 )
+from funcx_lab.pauses import Pause, asked_pause, slept_s
 from funcx_lab.protocol.stream import service_codec
 from funcx_lab.stream.handover import Inbox, Room
 from funcx_lab.stream.journal import Entry, Journal, journal_directory
-from funcx_lab.stream.pauses import Pause, slept_s
 from funcx_lab.stream.reach import Connection, Reach
 from funcx_lab.stream.state import StreamState
 from funcx_lab.stream.submit_queue import cost
@@ -297,9 +297,3 @@ class _Adopted:
 
     def fail(self, error: FuncxLabError) -> None:
         logger.warning("Task %s of a process that is gone was not taken: %s", self._task_id, error)
-
-
-def asked_pause(error: FuncxLabError | None) -> float:
-    """Return how many seconds the service asks to wait, 0 if it does not say."""
-    asked = error.details.get("retry_after_s", 0.0) if error is not None else 0.0
-    return float(asked) if isinstance(asked, (int, float)) else 0.0

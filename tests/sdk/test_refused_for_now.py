@@ -7,10 +7,10 @@ import time
 import pytest
 
 from funcx_lab.errors import ServiceUnavailable, StorageFull, StoreDamaged, TooManyRequests
+from funcx_lab.pauses import Pause
 from funcx_lab.protocol.stream import Submit
 from funcx_lab.stream import loop
 from funcx_lab.stream.handover import Room
-from funcx_lab.stream.pauses import Pause
 
 ENDPOINT = "cluster"
 

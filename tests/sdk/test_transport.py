@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from funcx_lab import transport as module
 from funcx_lab.config import Service
 from funcx_lab.errors import (
     MalformedMessage,
@@ -14,6 +15,7 @@ from funcx_lab.errors import (
     ServiceUnavailable,
     ServiceUnreachable,
     StorageFull,
+    StoreDamaged,
     TaskNotFound,
     TooManyRequests,
 )
@@ -47,9 +49,24 @@ def test_what_is_busy_is_asked_again_after_the_time_it_names(standin, transport)
     assert 1.0 <= time.monotonic() - begin < 2.5
 
 
-def test_what_stays_full_is_an_error(standin, transport) -> None:
+def test_what_stays_full_is_an_error(standin, transport, monkeypatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE_S", 0.0)
     standin.answers += [(503, {"Retry-After": "0"}, json.dumps(StorageFull().as_document()))] * 4
     with pytest.raises(StorageFull):
+        transport.json("POST", "/v3/endpoints", {})
+    assert standin.answers == []
+
+
+def test_a_busy_service_is_asked_for_longer_than_one_that_breaks(standin, transport) -> None:
+    busy = json.dumps(TooManyRequests(details={"retry_after_s": 0.01}).as_document())
+    standin.answers += [(429, {}, busy)] * 6
+    transport.json("POST", "/v3/endpoints", {"a": 1})
+    assert standin.answers == []
+
+
+def test_a_damaged_store_is_said_at_once(standin, transport) -> None:
+    standin.answers += [(503, {}, json.dumps(StoreDamaged().as_document()))]
+    with pytest.raises(StoreDamaged):
         transport.json("POST", "/v3/endpoints", {})
     assert standin.answers == []
 

@@ -5,6 +5,11 @@ from __future__ import annotations
 import random
 import time
 
+from funcx_lab.errors import FuncxLabError
+
+#: Nobody may ask for a longer pause than this, in seconds.
+LONGEST_ASKED_S = 3600.0
+
 
 class Pause:
     """Pauses that double, with jitter.
@@ -38,6 +43,12 @@ class Pause:
     def reset(self) -> None:
         """Begin again with the first."""
         self._seconds = self._first
+
+
+def asked_pause(error: FuncxLabError | None) -> float:
+    """Return how many seconds the service asks to wait, 0 if it does not say."""
+    asked = error.details.get("retry_after_s") if error is not None else None
+    return float(asked) if isinstance(asked, (int, float)) and 0 < asked < LONGEST_ASKED_S else 0.0
 
 
 def slept_s() -> float:

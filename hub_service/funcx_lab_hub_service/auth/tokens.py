@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from funcx_lab_hub_service.store.tokens import TokenRecord
 
 PREFIX = "fxl_"
-#: A revocation made by another process is seen within this many seconds.
-FRESH_S = 5.0
+#: A revocation made by another process is seen within this many seconds, by a stream in twice the time.
+FRESH_S = 2.0
 #: So many verified tokens are kept in memory.
 _CACHE_LIMIT = 10_000
 

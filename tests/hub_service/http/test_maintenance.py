@@ -8,11 +8,13 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from funcx_lab_hub_service.audit import entries
 
@@ -132,3 +134,27 @@ def test_what_is_no_backup_is_not_put_back(
     assert "bad.db" in done.stderr
     assert "Traceback" not in done.stderr
     assert (data / "hub.db").read_bytes() == before
+
+
+def test_a_revocation_by_command_cuts_streams_and_agents_within_5_s(
+    hub: Any, ask: Any, agent: Any, client_for: Any, command: Command
+) -> None:
+    watcher = client_for(hub.new_token("ada"))
+    numbers = {record.kind: record.token_id for record in hub.do(hub.service.tokens.list)}
+    user = hub.do(lambda: hub.service.tokens.verify(ask.token)).token_id
+    with ask.stream() as connection:
+        assert ask("GET", "/v3/whoami").status == 200
+        command("token", "revoke", str(user))
+        command("token", "revoke", str(numbers["endpoint"]))
+        end = time.monotonic() + 5
+        with pytest.raises(ConnectionClosed) as caught:
+            connection.recv(end - time.monotonic())
+    assert caught.value.rcvd is not None
+    assert caught.value.rcvd.code == 1008
+    assert ask("GET", "/v3/whoami").status == 401
+    while watcher("GET", "/v2/endpoints/cluster/status").document["status"] != "offline":
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert "revoked" in watcher("GET", "/v2/endpoints/cluster/status").document["reason"]
+    link = client_for(agent.about["agent_token"])("GET", "/v3/link")
+    assert link.status == 401

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -20,8 +24,12 @@ if TYPE_CHECKING:
 #: Programs of the service; workers are found by what they run, and the client is started by the run.
 PROGRAMS = ("hub", "agent", "engine", "interchange", "manager")
 VICTIMS = (*PROGRAMS, "busy worker", "idle worker", "client")
+#: Links on this machine, and the port of the hub service's that each leads to; `cut` cuts all at once.
+LINKS = {"agent's link": "forwarder", "client's link": "http"}
+ALL_LINKS = "all links"
 #: So long an idle worker is waited for, before the one that began longest ago is taken.
 _IDLE_S = 3.0
+_INSIDE = "CHAOS_NAMESPACE"
 
 
 @dataclass(slots=True)
@@ -30,12 +38,12 @@ class Fault:
 
     Attributes
     ----------
-    kind : {"kill -9", "freeze"}
+    kind : {"kill -9", "freeze", "cut", "reset"}
         What was done.
     victim : str
         To whom.
     seconds : float
-        How long a freeze lasts.
+        How long a freeze or a cut lasts.
     ended : float
         Monotonic time at which it was over.
     recovery : float or None
@@ -58,20 +66,39 @@ class Fault:
 
     def do(self, run: Run) -> None:
         """Find the victim, do it, and return when it is over."""
-        pid = _pid_of(self.victim, run)
-        if self.kind == "freeze":
-            os.kill(pid, signal.SIGSTOP)
-            try:
-                time.sleep(self.seconds)  # this is the fault
-            finally:
-                with contextlib.suppress(ProcessLookupError):  # a watchdog ended it meanwhile
-                    os.kill(pid, signal.SIGCONT)
+        if self.kind == "cut":
+            _set_loopback("down")
+            time.sleep(self.seconds)  # this is the fault
+            _set_loopback("up")
+        elif self.kind == "reset":
+            _reset(run.lab.home / "hub" / "ports.json", LINKS[self.victim])
+        elif self.kind == "freeze":
+            _freeze(_pid_of(self.victim, run), self.seconds)
         else:
             with contextlib.suppress(ProcessLookupError):  # it came to its end by itself
-                os.kill(pid, signal.SIGKILL)
-        if self.victim == "client" and self.kind == "kill -9":
-            run.restart_client()
+                os.kill(_pid_of(self.victim, run), signal.SIGKILL)
+            if self.victim == "client":
+                run.restart_client()
         self.ended = time.monotonic()
+
+
+def _freeze(pid: int, seconds: float) -> None:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        time.sleep(seconds)  # this is the fault
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # a watchdog ended it meanwhile
+            os.kill(pid, signal.SIGCONT)
+
+
+def _set_loopback(state: str) -> None:
+    subprocess.run(["ip", "link", "set", "lo", state], check=True)
+
+
+def _reset(ports: Path, name: str) -> None:
+    """Break the connections to one of the hub service's ports, as a router that forgets them does."""
+    port = json.loads(ports.read_text())[name]
+    subprocess.run(["ss", "-K", "dport", "=", str(port)], check=True, stdout=subprocess.DEVNULL)
 
 
 def _pid_of(victim: str, run: Run) -> int:
@@ -96,20 +123,32 @@ def _worker(run: Run, *, busy: bool) -> int:
         time.sleep(0.02)
 
 
-def plan(kills: int, freezes: int, seed: int, longest_freeze_s: float) -> Iterator[Fault]:
+def plan(
+    kills: int, freezes: int, seed: int, longest_freeze_s: float, cuts: int = 0, resets: int = 0
+) -> Iterator[Fault]:
     """Yield the faults of a run in the order that ``seed`` gives; every victim gets its share."""
     chance = random.Random(f"faults {seed}")
-    victims = {"kill -9": _shares(kills, chance), "freeze": _shares(freezes, chance)}
-    kinds = ["kill -9"] * kills + ["freeze"] * freezes
-    chance.shuffle(kinds)
-    for kind in kinds:
+    faults = [("kill -9", victim) for victim in _shares(kills, VICTIMS, chance)]
+    faults += [("freeze", victim) for victim in _shares(freezes, VICTIMS, chance)]
+    faults += [("cut", ALL_LINKS)] * cuts
+    faults += [("reset", victim) for victim in _shares(resets, tuple(LINKS), chance)]
+    chance.shuffle(faults)
+    for kind, victim in faults:
         # Most are short, as most faults are.
         seconds = 0.5 * math.exp(chance.uniform(0, math.log(2 * longest_freeze_s)))
-        yield Fault(kind, victims[kind].pop(), seconds if kind == "freeze" else 0.0)
+        yield Fault(kind, victim, seconds if kind in ("freeze", "cut") else 0.0)
 
 
-def _shares(count: int, chance: random.Random) -> list[str]:
-    victims: list[str] = []
-    while len(victims) < count:
-        victims += chance.sample(VICTIMS, len(VICTIMS))
-    return victims[:count]
+def _shares(count: int, victims: Sequence[str], chance: random.Random) -> list[str]:
+    chosen: list[str] = []
+    while len(chosen) < count:
+        chosen += chance.sample(victims, len(victims))
+    return chosen[:count]
+
+
+def in_namespace() -> None:
+    """Go on in a network namespace of this run's own, where links can be cut; needs root."""
+    if os.environ.get(_INSIDE) is None:
+        up = 'ip link set lo up && exec "$@"'
+        command = ["unshare", "--net", "sh", "-c", up, "sh", sys.executable, *sys.orig_argv[1:]]
+        os.execvpe(command[0], command, {**os.environ, _INSIDE: "1"})

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from chaos import report
 from chaos.checker import Verdict, check
-from chaos.faults import Fault, plan
+from chaos.faults import Fault, in_namespace, plan
 from chaos.lab import Lab, Stuck, until
 from chaos.records import SEEN, Execution, Tail, read_client, read_executions, read_hub
 
@@ -39,6 +39,13 @@ class Settings:
     longest_s: float = 0.5
     longest_freeze_s: float = 30.0
     workers: int = 4
+    cuts: int = 0
+    resets: int = 0
+
+    def faults(self) -> list[Fault]:
+        """Return what is done, in order."""
+        counts = (self.kills, self.freezes, self.seed, self.longest_freeze_s, self.cuts, self.resets)
+        return list(plan(*counts))
 
 
 @dataclass(slots=True)
@@ -199,7 +206,7 @@ def perform(settings: Settings, directory: Path, say: bool = False) -> Result:
         If nothing moves any more; everything has been ended then, too.
     """
     run, begin = Run(directory, settings), time.monotonic()
-    faults = list(plan(settings.kills, settings.freezes, settings.seed, settings.longest_freeze_s))
+    faults = settings.faults()
     try:
         run.lab.start()
         run.start_client()
@@ -229,6 +236,11 @@ def main() -> None:
     parser.add_argument("--longest-ms", type=float, default=500, help="tasks take 0 to so many ms")
     parser.add_argument("--longest-freeze", type=float, default=30, metavar="S")
     parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument(
+        "--cuts", type=int, default=0, help="how often the network is cut for a while; needs root"
+    )
+    parser.add_argument("--resets", type=int, default=0, help="how often connections are broken; needs root")
+    parser.add_argument("--title", default="Random kills", help="the section of the page")
     parser.add_argument("--directory", type=Path, help="where to run; kept. A temporary one by default")
     parser.add_argument("--output", type=Path, default=report.PAGE)
     options = parser.parse_args()
@@ -236,14 +248,17 @@ def main() -> None:
     settings = Settings(
         *(options.tasks, options.kills, freezes, options.seed),
         *(options.longest_ms / 1000, options.longest_freeze, options.workers),
+        *(options.cuts, options.resets),
     )
+    if settings.cuts or settings.resets:
+        in_namespace()
     directory = options.directory or Path(tempfile.mkdtemp(prefix="chaos-"))
     directory.mkdir(parents=True, exist_ok=True)
     try:
         result = perform(settings, directory, say=True)
     except Stuck as stuck:
         raise SystemExit(f"STUCK: {stuck}. Everything is kept in {directory}") from stuck
-    report.write(options.output, "Random kills", report.random_kills(result))
+    report.write(options.output, options.title, report.random_kills(result))
     if not result.verdict.is_clean or result.left:
         raise SystemExit(f"NOT CLEAN; everything is kept in {directory}")
     if options.directory is None:

@@ -73,8 +73,8 @@ Recovery: from the end of the fault (a killed client's: its next start) until th
 of a run that began after it. Silence: the longest time from then to the next fault in which the client saw no
 outcome; tasks take up to {settings.longest_s:g} s, and at times only two are out. A freeze or a cut lasts
 0.5 to {settings.longest_freeze_s:.0f} s. One task in {CAREFUL} has at_most_once; {verdict.unknown} of those
-ended as LOST_UNKNOWN. Submits that were never acknowledged and did not arrive, since the client was killed first:
-{verdict.forgotten}. Processes left over after the stop: {len(result.left)}.
+ended as LOST_UNKNOWN. Submits that were never acknowledged and did not arrive, since the client was killed
+first: {verdict.forgotten}. Processes left over after the stop: {len(result.left)}.
 {complaints}
 
 {machine()}"""

@@ -5,6 +5,7 @@ Most tasks are over before their time to be written comes, and never touch the d
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, TypeAlias
 
@@ -38,6 +39,8 @@ class Changes:
         self._due: dict[float, dict[Key, float]] = {AT_ONCE_S: {}, SOON_S: {}, LAZY_S: {}}
         #: what the spool holds, or will once it has written what it was given
         self._stored: dict[Key, Change] = {}
+        #: when `take` wants to be called at the latest, if nothing else happens
+        self.deadline = float("inf")
 
     def note(self, key: Key, patience_s: float = LAZY_S) -> None:
         """Take note that ``key`` has changed; it is due when its patience is over."""
@@ -61,25 +64,25 @@ class Changes:
             if key in self._new or any(key in waiting for waiting in self._due.values()):
                 self.note(key, SOON_S)
 
-    @property
-    def deadline(self) -> float:
-        """When `take` has something to return, if nothing else happens."""
-        heads = [next(iter(waiting.values())) for waiting in self._due.values() if waiting]
-        return min(heads, default=float("inf"))
-
     def take(self, now: float) -> list[Change]:
         """Return what is to be written at ``now``, in one transaction."""
-        for key, patience in self._new.items():
-            self._due[patience].setdefault(key, now + patience)
-        self._new.clear()
+        if self._new:
+            for key, patience in self._new.items():
+                self._due[patience].setdefault(key, now + patience)
+                self.deadline = min(self.deadline, now + patience)
+            self._new.clear()
         if self.deadline > now:
             return []
-        keys: dict[Key, None] = dict.fromkeys(self._due[AT_ONCE_S])
-        keys.update(dict.fromkeys(self._due[SOON_S]))  # a write that happens takes these along
-        keys.update(dict.fromkeys(key for key, due in self._due[LAZY_S].items() if due <= now))
-        for key in keys:
-            for waiting in self._due.values():
-                waiting.pop(key, None)
+        keys: dict[Key, None] = {}
+        if any(due <= now for waiting in self._due.values() for due in _first(waiting)):
+            # A write that happens takes along what would follow soon.
+            keys = dict.fromkeys([*self._due[AT_ONCE_S], *self._due[SOON_S]])
+            keys.update((key, None) for key, due in self._due[LAZY_S].items() if due <= now)
+            for key in keys:
+                for waiting in self._due.values():
+                    waiting.pop(key, None)
+        heads = [due for waiting in self._due.values() for due in _first(waiting)]
+        self.deadline = min(heads, default=float("inf"))
         return [change for key in keys for change in self._write(key)]
 
     def take_all(self, keys: Iterable[Key]) -> list[Change]:
@@ -98,3 +101,8 @@ class Changes:
         if entry is not None:
             self._stored[key] = Change(entry.kind, entry.name, None)
             yield entry
+
+
+def _first(waiting: dict[Key, float]) -> Iterable[float]:
+    """Yield when the first of ``waiting`` is due, if there is one; they are in the order of their times."""
+    return itertools.islice(waiting.values(), 1)

@@ -125,7 +125,8 @@ class Holdings:
 
     def changes(self, now: float) -> list[Change]:
         """Return what is to be written at ``now``, in one transaction."""
-        return self._with_functions(self._changes.take(now))
+        changes = self._changes.take(now)
+        return self._with_functions(changes) if changes else changes
 
     def everything(self) -> list[Change]:
         """Return all there is, for a spool that has nothing."""

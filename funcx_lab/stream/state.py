@@ -58,6 +58,7 @@ class _Group:
 class _Task:
     #: None: nobody waits for its outcome
     group: _Group | None
+    task: NewTask
     sink: TaskSink
     sent: bool = False
     #: sent by an earlier process or connection, and not answered: the service may have it
@@ -109,7 +110,7 @@ class StreamState:
         """Take a new task."""
         group = self._groups.get(route.group_id) or self._groups.setdefault(route.group_id, _Group())
         group.waiting += 1
-        self._tasks[task.task_id] = _Task(group, sink)
+        self._tasks[task.task_id] = _Task(group, task, sink)
         self._unsent.put(route, task)
         self.taken.append((route, task))
         if not group.subscribed:
@@ -118,7 +119,7 @@ class StreamState:
     def hand_over(self, route: Route, task: NewTask, sink: TaskSink) -> None:
         """Take a task that is in the journal; ``sink`` hears whether it is taken, not how it ends."""
         if task.task_id not in self._tasks:
-            self._tasks[task.task_id] = _Task(None, sink, doubtful=True)
+            self._tasks[task.task_id] = _Task(None, task, sink, doubtful=True)
             self._unsent.put(route, task)
 
     def watch(self, task_id: str, sink: TaskSink) -> None:
@@ -278,6 +279,8 @@ class StreamState:
         if entry is None or entry.sent or entry.doubtful:
             return False
         self._forget(task_id)
+        self._unsent.withdraw(task_id)
+        self.settled.append(entry.task)  # now, not when its turn comes: the journal must not keep it
         entry.sink.ended_by_cancel()
         self._listeners.cancelled(task_id)
         return True

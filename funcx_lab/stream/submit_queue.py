@@ -30,6 +30,7 @@ class SubmitQueue:
 
     def __init__(self) -> None:
         self._tasks: deque[tuple[Route, NewTask]] = deque()
+        self._withdrawn: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -41,6 +42,10 @@ class SubmitQueue:
     def put_back(self, route: Route, tasks: Sequence[NewTask]) -> None:
         """Put tasks before all others."""
         self._tasks.extendleft((route, task) for task in reversed(tasks))
+
+    def withdraw(self, task_id: str) -> None:
+        """Take out a task that is in line; it comes out nowhere."""
+        self._withdrawn.add(task_id)
 
     def next_run(self, is_wanted: Callable[[str], bool]) -> tuple[Route | None, list[NewTask], list[NewTask]]:
         """Take out the next tasks that share a route.
@@ -61,7 +66,9 @@ class SubmitQueue:
         nbytes = 0
         while self._tasks and len(run) < RUN_TASKS:
             next_route, task = self._tasks[0]
-            if not is_wanted(task.task_id):
+            if task.task_id in self._withdrawn:
+                self._withdrawn.remove(task.task_id)
+            elif not is_wanted(task.task_id):
                 dropped.append(task)
             elif route is None or (
                 (next_route is route or next_route == route) and nbytes + cost(task) <= RUN_BYTES
@@ -76,8 +83,9 @@ class SubmitQueue:
 
     def clear(self) -> list[NewTask]:
         """Forget all tasks and return them."""
-        tasks = [task for _, task in self._tasks]
+        tasks = [task for _, task in self._tasks if task.task_id not in self._withdrawn]
         self._tasks.clear()
+        self._withdrawn.clear()
         return tasks
 
 

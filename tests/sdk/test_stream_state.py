@@ -342,6 +342,7 @@ def test_cancel_of_a_task_that_was_never_sent_needs_no_service() -> None:
     state.cancel(["1"], canceller)
     assert (sink.heard, canceller.heard) == (["cancelled"], [{"1"}])
     assert state.idle
+    assert [task.task_id for task in state.settled] == ["1"]
     state.connected()
     assert sent(state) == []
     assert freed(state) == TASK_BYTES + 2

@@ -88,7 +88,9 @@ class Client:
         for task_id, entry in self.entries.items():
             if not entry.submitted and (world.calm or self.truth.born[task_id] <= world.progress):
                 entry.submitted = True
-                self.state.submit(self._route(task_id), NewTask(task_id, b"in"), Sink(self, task_id, self.state))
+                self.state.submit(
+                    self._route(task_id), NewTask(task_id, b"in"), Sink(self, task_id, self.state)
+                )
                 self._write()
         task_id = r.choice(self.truth.tasks)
         entry = self.entries[task_id]
@@ -131,7 +133,8 @@ class Client:
         for route, task in self.state.taken:
             self.journal[task.task_id] = route, task
         for task in self.state.settled:
-            if self.world.calm or self.world.r.random() < 0.7:
+            is_ours = task.task_id not in self.truth.acknowledged  # ended here, and told so
+            if is_ours or self.world.calm or self.world.r.random() < 0.7:
                 self.journal.pop(task.task_id, None)
         self.state.taken.clear()
         self.state.settled.clear()

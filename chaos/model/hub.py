@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,13 @@ class AgentSocket:
         """Do nothing."""
 
 
+class NoAudit:
+    """Takes every entry of the audit log and keeps none."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_args, **_named: None
+
+
 class Hub:
     """The service from a start to a crash."""
 
@@ -62,7 +70,9 @@ class Hub:
         self.forwarder = Forwarder(self.tasks, endpoints, functions, boot=boot, key_file=Path("key"))
         self.loop.create_task(self.forwarder.start())
         self.loop.run()
-        self._services = SimpleNamespace(tasks=self.tasks, feed=feed, endpoints=endpoints)
+        self._services: Any = SimpleNamespace(
+            tasks=self.tasks, feed=feed, endpoints=endpoints, functions=functions, audit=NoAudit()
+        )
         self._pipes: list[Pipe] = []
 
     # --- streams ------------------------------------------------------------------------------------

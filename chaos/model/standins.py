@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -26,13 +27,31 @@ def install(world: World) -> None:
     """Make every module live in ``world``."""
     for module in _ON_THE_CLOCK:
         module.time = world.clock  # type: ignore[attr-defined]  # modules import time as a module
-    AgentSocket.world = world
+    AgentSocket.world = _errors.world = world
     side_channel.secrets = SimpleNamespace(  # type: ignore[attr-defined]  # as above
         token_hex=lambda n: f"{world.r.getrandbits(8 * n):0{2 * n}x}", compare_digest=secrets.compare_digest
     )
 
 
+class _Errors(logging.Handler):
+    """Makes a flaw of what a program says it did not expect."""
+
+    world: World
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take an entry of the log."""
+        if record.exc_info is not None:
+            self.world.truth.flaw("an error nobody expected", record.getMessage(), repr(record.exc_info[1]))
+
+
+_errors = _Errors()
+for _name in ("funcx_lab_hub_service", "funcx_lab_endpoint"):
+    _log = logging.getLogger(_name)
+    _log.setLevel(logging.ERROR)
+    _log.propagate = False
+    _log.addHandler(_errors)
 forwarder.AgentSocket = AgentSocket  # type: ignore[misc, assignment]
-forwarder._load_key = lambda _path: b""
+forwarder.load_key = lambda _path: b""
 forwarder.zmq = SimpleNamespace(curve_public=lambda _secret: b"")  # type: ignore[attr-defined]
 agent_state.ORPHAN_GRACE_S = ORPHAN_GRACE_S
+wire.resident_bytes = lambda: 0

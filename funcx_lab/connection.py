@@ -26,7 +26,7 @@ from funcx_lab.protocol.payload import INLINE_LIMIT, Payload
 from funcx_lab.protocol.states import TaskState
 from funcx_lab.protocol.stream import NewTask, OutcomeItem
 from funcx_lab.serialize import unpack_exception, unpack_value
-from funcx_lab.stream import Stream, open_stream
+from funcx_lab.stream import ANSWER_TIMEOUT_S, Stream, open_stream
 from funcx_lab.stream.submit_queue import Route
 from funcx_lab.transport import READ_TIMEOUT_S, Transport
 
@@ -104,6 +104,10 @@ class Connection:
         future.accepted()
         self.stream.watch(task_id, future)
         return future
+
+    def hand_over(self) -> None:
+        """Hand over what this process and those that are gone have submitted; waits half a minute at most."""
+        self.stream.flush(ANSWER_TIMEOUT_S)
 
     def follow(self, task_id: str, after: int = 0) -> EventQueue:
         """Return a task's events behind ``after``, as they come."""

@@ -174,7 +174,7 @@ class Executor(concurrent.futures.Executor):
             If the service cannot say.
         """
         # What a kernel that is gone could not hand over is handed over first.
-        self._connection.stream.flush(ANSWER_TIMEOUT_S)
+        self._connection.hand_over()
         task_ids = self._connection.group(task_group_id or self.task_group_id)
         return [self._connection.watch(task_id) for task_id in task_ids]
 

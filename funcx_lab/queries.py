@@ -5,13 +5,18 @@ from __future__ import annotations
 import concurrent.futures
 import math
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
 from funcx_lab.connection import Connection
 from funcx_lab.errors import ResultTimeout, TaskNotFound, TaskPending
+from funcx_lab.futures import TaskFuture
 from funcx_lab.protocol.states import TaskState
 from funcx_lab.protocol.stream import OutcomeItem
+
+#: Tasks in one page of the service's list.
+_PAGE = 1000
 
 
 class Queries:
@@ -115,19 +120,64 @@ class Queries:
         state: str | Sequence[str] | None = None,
         endpoint: str | None = None,
         group: str | None = None,
+        label: str | None = None,
+        since: float | datetime | None = None,
         limit: int = 100,
         before: int | None = None,
     ) -> list[dict[str, Any]]:
-        """Return the records of the user's tasks, newest first; filters may be combined."""
+        """Return the records of the user's tasks, newest first; filters may be combined.
+
+        Parameters
+        ----------
+        state : str or sequence of str, optional
+            One state or several, ``"running"`` or ``["failed", "expired"]`` for instance.
+        endpoint : str, optional
+            Name or id.
+        group : str, optional
+            A ``task_group_id``.
+        label : str, optional
+            The whole label.
+        since : float or datetime, optional
+            Only tasks that the service got at this time (a number: Unix seconds) or later.
+        limit : int
+            How many at most.
+        before : int, optional
+            Where an earlier page ended.
+
+        Raises
+        ------
+        InvalidRequest, EndpointNotFound
+            If there is no such state or endpoint.
+        """
         states = state if state is None or isinstance(state, str) else ",".join(map(str, state))
-        query: Mapping[str, Any] = {
-            "state": states,
-            "endpoint": endpoint,
-            "group": group,
-            "limit": limit,
-            "before": before,
-        }
-        return list(self.connection.transport.json("GET", "/v3/tasks", query=query)["tasks"])
+        begin = since.timestamp() if isinstance(since, datetime) else since or 0.0
+        query: dict[str, Any] = {"state": states, "endpoint": endpoint, "group": group, "before": before}
+        found: list[dict[str, Any]] = []
+        while True:
+            # Labels are compared here, so a page may have to be larger than what is wanted of it.
+            query["limit"] = _PAGE if label is not None else max(1, min(limit - len(found), _PAGE))
+            page = self.connection.transport.json("GET", "/v3/tasks", query=query)
+            recent = [record for record in page["tasks"] if record["received"] >= begin]
+            found += [record for record in recent if label is None or record["label"] == label]
+            if len(found) >= limit or len(recent) < len(page["tasks"]) or not page.get("next"):
+                return found[:limit]
+            query["before"] = page["next"]
+
+    def get_futures(self, **filters: Any) -> list[TaskFuture[Any]]:
+        """Return futures of the user's tasks, newest first, also of those of a kernel that is gone.
+
+        Parameters
+        ----------
+        **filters
+            Those of `get_tasks`.
+
+        Raises
+        ------
+        InvalidRequest, EndpointNotFound
+            As `get_tasks`.
+        """
+        self.connection.hand_over()
+        return [self.connection.watch(record["task_id"]) for record in self.get_tasks(**filters)]
 
     # --- endpoints --------------------------------------------------------------------------------
 

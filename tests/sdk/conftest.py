@@ -294,11 +294,7 @@ class RestHandler(tornado.web.RequestHandler):
         if path == "v3/endpoints":
             self.finish({"endpoints": [{"name": "cluster", "endpoint_id": "1", "state": "online"}]})
         elif path == "v3/tasks":
-            group = self.get_query_argument("group")
-            ids = [task_id for task_id, (submit, _) in self.standin.tasks.items() if submit.group_id == group]
-            if self.get_query_argument("state", "") == "running":
-                ids = ids[: self.standin.workers]
-            self.finish({"tasks": [{"task_id": task_id} for task_id in ids[::-1]], "next": None})
+            self.list_tasks()
         elif parts[1] == "objects":
             self.finish(self.standin.objects[parts[2]])
         elif task_id not in self.standin.tasks:
@@ -311,6 +307,25 @@ class RestHandler(tornado.web.RequestHandler):
         else:
             state = outcome.state if outcome else "running"
             self.finish({"task_id": task_id, "state": state})
+
+    def list_tasks(self) -> None:
+        group = self.get_query_argument("group", "")
+        limit = int(self.get_query_argument("limit", "100"))
+        before = int(self.get_query_argument("before", "0")) or 10**6
+        rows = [
+            {
+                "task_id": task_id,
+                "label": submit.options.label if submit.options else None,
+                "received": float(number),
+                "key": number,
+            }
+            for number, (task_id, (submit, _)) in enumerate(self.standin.tasks.items(), start=1)
+            if group in ("", submit.group_id) and number < before
+        ]
+        if self.get_query_argument("state", "") == "running":
+            rows = rows[: self.standin.workers]
+        page = rows[::-1][:limit]
+        self.finish({"tasks": page, "next": page[-1]["key"] if len(page) == limit else None})
 
     def head(self, path: str) -> None:
         if path.split("/")[2] not in self.standin.objects:

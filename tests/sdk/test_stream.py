@@ -273,3 +273,26 @@ def test_nobody_waits_nobody_reconnects(standin, client, until) -> None:
     assert standin.connected == 1
     assert client.submit(double, 2, endpoint=ENDPOINT).result(10) == 4
     assert standin.connected == 2
+
+
+def test_a_machine_that_was_asleep_connects_anew_from_its_cursor(standin, client, monkeypatch, until) -> None:
+    asleep = [0.0]
+    monkeypatch.setattr(loop, "slept_s", lambda: asleep[0])
+    monkeypatch.setattr(loop, "PING_S", 0.1)
+    standin.hold = True
+    future = client.submit(double, 1, endpoint=ENDPOINT)
+    assert future.wait_accepted(10)
+    asleep[0] = 3600.0
+    until(lambda: standin.connected == 2)
+    standin.release()
+    assert future.result(10) == 2
+    assert standin.connected == 2
+
+
+def test_suspension_is_counted_by_a_clock_that_goes_on(monkeypatch) -> None:
+    from funcx_lab import pauses
+
+    before = pauses.slept_s()
+    monotonic = time.monotonic
+    monkeypatch.setattr(pauses.time, "monotonic", lambda: monotonic() - 100.0)
+    assert 99.0 < pauses.slept_s() - before < 101.0

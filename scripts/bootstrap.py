@@ -17,6 +17,7 @@ MINIMUM = (3, 10)
 NEWER = ["python3.13", "python3.12", "python3.11", "python3.10"]
 PIP_WITH_GROUPS = "25.1"
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+SLURM = {"sbatch": "slurm-client", "slurmctld": "slurmctld", "slurmd": "slurmd", "munged": "munge"}
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 
@@ -31,6 +32,8 @@ def main(venv, groups):
     wanted = [option for group in groups for option in ("--group", group)]
     title = f"Installing what {' and '.join(groups) or 'funcx-lab'} needs"
     run(title, [*pip, "--editable", ".[all]", *wanted])
+    if "test" in groups:
+        install_slurm()
 
 
 def check_version():
@@ -57,8 +60,25 @@ def install_debian_package(package):
     may = shutil.which("apt-get") and (not root or subprocess.call([*root, "true"], **QUIET) == 0)
     if not may:
         fail(f"The Debian package {package} is missing.", f"Try: sudo apt install {package}")
+    apt_install(root, [package])
+
+
+def install_slurm():
+    """Install the batch system that slow tests run blocks on, for root only: it comes with daemons."""
+    missing = sorted({package for program, package in SLURM.items() if shutil.which(program) is None})
+    if not missing:
+        return
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        apt_install([], missing)
+    else:
+        sys.stdout.write(f"Some slow tests will need: sudo apt install {' '.join(missing)}\n")
+
+
+def apt_install(root, packages):
+    """Install Debian packages; ``root`` is what makes one root."""
     subprocess.call([*root, "apt-get", "update", "--quiet"], **QUIET)
-    run(f"Installing {package}", [*root, "apt-get", "install", "--yes", "--quiet", package])
+    options = ["--yes", "--quiet", "--no-install-recommends"]
+    run(f"Installing {' '.join(packages)}", [*root, "apt-get", "install", *options, *packages])
 
 
 def works(python):

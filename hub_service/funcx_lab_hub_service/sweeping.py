@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from funcx_lab_hub_service.clock_watch import ClockWatch
 from funcx_lab_hub_service.store import retention as store
@@ -128,7 +128,8 @@ class Sweeper:
         if monotonic >= self._next_purge:
             self._next_purge = monotonic + _PURGE_S
             await self._purge(now)
-            await _in_pieces(self._forget(now))
+            await _in_pieces(self._forget(tombstones.forget, now - self._ages.tombstones_s))
+            await _in_pieces(self._forget(store.forget_sessions, now - self._ages.retention_s))
             await self._objects.sweep(now - self._ages.retention_s)
 
     async def _expire(self) -> None:
@@ -150,9 +151,10 @@ class Sweeper:
         if total:
             log.info("%d ended tasks were purged", total)
 
-    def _forget(self, now: float) -> Callable[[], Awaitable[int]]:
-        before = now - self._ages.tombstones_s
-        return lambda: self._database.write(lambda connection: tombstones.forget(connection, before, _PIECE))
+    def _forget(
+        self, forget: Callable[[Any, float, int], int], before: float
+    ) -> Callable[[], Awaitable[int]]:
+        return lambda: self._database.write(lambda connection: forget(connection, before, _PIECE))
 
 
 async def _in_pieces(piece: Callable[[], Awaitable[int]]) -> int:

@@ -19,6 +19,8 @@ from funcx_lab_hub_service.store.schema import pending
 log = logging.getLogger(__name__)
 
 _PATTERN = "hub-*.db"
+#: A service that was started with an old backup, or none, has so many seconds before it makes one.
+_SOON_S = 60.0
 
 
 def backups(database: Path) -> list[Path]:
@@ -162,7 +164,7 @@ class Backups:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin; the first backup comes after one interval."""
+        """Begin; the first backup comes after one interval, sooner if the last one is old."""
         if self._interval_s > 0:
             self._thread = threading.Thread(target=self._run, name="store-backup", daemon=True)
             self._thread.start()
@@ -174,7 +176,9 @@ class Backups:
     def _run(self) -> None:
         with contextlib.closing(_read_only(self._database)) as connection:
             seen = _version(connection)
-            while not self._over.wait(self._interval_s):
+            wait_s = self._first_wait()
+            while not self._over.wait(wait_s):
+                wait_s = self._interval_s
                 try:
                     now = _version(connection)
                     if now != seen:
@@ -182,6 +186,11 @@ class Backups:
                         seen = now
                 except Exception:
                     log.exception("A backup failed; it is tried again in %s s", self._interval_s)
+
+    def _first_wait(self) -> float:
+        made = backups(self._database)
+        age = self._clock() - made[-1].stat().st_mtime if made else self._interval_s
+        return min(self._interval_s, max(_SOON_S, self._interval_s - age))
 
     def make(self) -> Path:
         """Make a backup now and delete those that are too many; return it."""

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 
 from funcx_lab.crash_points import crash_point
-from funcx_lab_hub_service.store.moves import FINAL
+from funcx_lab_hub_service.store.moves import FINAL, QUEUED
 from funcx_lab_hub_service.store.tombstones import bury
 
 #: What a purged task leaves behind, by table.
@@ -87,6 +87,25 @@ def purge(
     # Nothing behind a task that came in after `before` can have ended before it.
     at_end = len(rows) < limit or rows[-1][5] >= before
     return len(over), None if at_end else rows[-1][0]
+
+
+def forget_sessions(connection: sqlite3.Connection, before: float, limit: int) -> int:
+    """Forget up to ``limit`` sessions granted before ``before`` that no lease is from; return how many."""
+    used = {
+        row[0]
+        for endpoint, state in _queues(connection)
+        for row in connection.execute(
+            "SELECT DISTINCT session FROM tasks"
+            " WHERE endpoint = ? AND state = ? AND outcome_seq IS NULL AND state != ?",
+            (endpoint, state, QUEUED),
+        )
+    }
+    rows = connection.execute(
+        "SELECT id FROM sessions WHERE started < ? ORDER BY id LIMIT ?", (before, limit + len(used))
+    )
+    old = [row for row in rows if row[0] not in used][:limit]
+    connection.executemany("DELETE FROM sessions WHERE id = ?", old)
+    return len(old)
 
 
 def last_sign(connection: sqlite3.Connection) -> float | None:

@@ -208,6 +208,26 @@ def test_objects_go_with_the_last_task_that_refers_to_them(tools: Any) -> None:
     tools.run(main())
 
 
+def test_old_sessions_go_but_those_that_leases_are_from(tools: Any) -> None:
+    async def main() -> None:
+        clock = Clock()
+        async with tools.opened(clock=clock.time) as core:
+            endpoint = core.endpoints.get(core.endpoint_id)
+            for session in (1, 2, 3):
+                core.endpoints.open_session(endpoint, session, "instance", "spool")
+            await core.database.write(
+                lambda connection: connection.execute("UPDATE sessions SET started = 1")
+            )
+            await core.submit_one(options=TaskOptions(ttl_s=99 * DAY_S))
+            leased = asyncio.get_running_loop().create_future()
+            core.tasks.facts.lease_queued(endpoint, 2, [77], 1000, leased.set_result)
+            await leased
+            await clock.run_to(1, sweeper_of(core, clock))
+            assert core.database.reader.execute("SELECT id FROM sessions").fetchall() == [(2,)]
+
+    tools.run(main())
+
+
 @pytest.mark.parametrize("jump", [3600.0, -3600.0, 10 * 365 * DAY_S, -10 * 365 * DAY_S])
 def test_a_clock_that_jumps_ends_nothing_for_an_hour_of_uptime(tools: Any, jump: float) -> None:
     async def main() -> None:

@@ -7,12 +7,19 @@ from typing import Any
 
 import pytest
 
-from funcx_lab.errors import EndpointNotFound, FunctionNotFound, NotAuthorized, StorageFull, TaskNotFound
+from funcx_lab.errors import (
+    EndpointNotFound,
+    FunctionNotFound,
+    InvalidRequest,
+    NotAuthorized,
+    StorageFull,
+    TaskNotFound,
+)
 from funcx_lab.protocol.messages import ErrorInfo, ObjectRef, Outcome, ResultItem, TaskOptions
 from funcx_lab.protocol.states import TaskState
 from funcx_lab.protocol.stream import NewTask
 from funcx_lab_hub_service.auth.principals import Principal
-from funcx_lab_hub_service.store import objects
+from funcx_lab_hub_service.store import objects, retention
 
 ME, OTHER = Principal("me"), Principal("other")
 ZERO = "00000000-0000-0000-0000-000000000000"
@@ -186,6 +193,41 @@ def test_the_first_outcome_stays(tools: Any) -> None:
     tools.run(main())
 
 
+def test_a_later_outcome_is_acknowledged_and_counted_and_a_repeat_is_not(tools: Any) -> None:
+    async def main() -> None:
+        async with tools.opened() as core:
+            task_id, cancelled = await core.submit_one(), await core.submit_one()
+            for execution in ("run", "run", "other", "run"):
+                assert (await core.end(task_id, execution)).acked == [(task_id, execution)]
+            assert core.tasks.late_outcomes(ME) == 1
+            await core.tasks.cancel(ME, [cancelled])
+            await core.end(cancelled)
+            assert core.tasks.late_outcomes(ME) == 2
+            assert core.tasks.late_outcomes(OTHER) == 0
+
+    tools.run(main())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        TaskOptions(ttl_s=0),
+        TaskOptions(ttl_s=-1.0),
+        TaskOptions(ttl_s=float("nan")),
+        TaskOptions(walltime_s=float("inf")),
+        TaskOptions(retries=-1),
+        TaskOptions(retries=1, at_most_once=True),
+    ],
+)
+def test_options_that_cannot_be_are_refused(tools: Any, options: TaskOptions) -> None:
+    async def main() -> None:
+        async with tools.opened() as core:
+            with pytest.raises(InvalidRequest, match="options"):
+                await core.submit_one(options=options)
+
+    tools.run(main())
+
+
 @pytest.mark.parametrize(
     ("outcome", "code"),
     [
@@ -321,6 +363,8 @@ def test_queries_over_many_tasks_use_an_index(tools: Any) -> None:
             core.database.reader.set_trace_callback(statements.append)
             core.tasks.records(ME, group_id=core.group_id)
             core.tasks.records(ME, before=9)
+            core.tasks.records(ME, states=[TaskState.RUNNING, TaskState.FAILED], endpoint_id=core.endpoint_id)
+            retention.next_deadline(core.database.reader)
             core.tasks.outcomes_after(ME, core.group_id, 0)
             core.tasks.counts(ME)
             leased = asyncio.get_running_loop().create_future()

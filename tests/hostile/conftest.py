@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -37,6 +38,8 @@ from funcx_lab.protocol.messages import (
     forwarder_codec,
 )
 from funcx_lab.protocol.stream import STREAM_LIMIT
+from funcx_lab_hub_service.auth.tokens import Tokens
+from funcx_lab_hub_service.store.database import Database
 
 MODULE = [sys.executable, "-m", "funcx_lab_hub_service"]
 #: ada is the victim, eve a user like any other who means harm
@@ -51,8 +54,18 @@ class Hub:
         self.data = home / "hub"
         self.log = home / "hub.log"
         home.mkdir(mode=0o700)
-        self.tokens = {user: self.command("token", "create", user).strip() for user in USERS}
+        self.tokens = asyncio.run(self._make_tokens())
         self.start()
+
+    async def _make_tokens(self) -> dict[str, str]:
+        """Return a token of each user, made as ``token create`` makes them, but in this process."""
+        self.data.mkdir(mode=0o700)
+        database = Database(self.data / "hub.db")
+        await database.start()
+        try:
+            return {user: await Tokens(database).create(user) for user in USERS}
+        finally:
+            await database.close()
 
     def command(self, *arguments: str) -> str:
         done = subprocess.run(
@@ -69,7 +82,10 @@ class Hub:
         read_end, write_end = os.pipe()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*MODULE, "--data", str(self.data), "--ready-fd", str(write_end), "--log-level", "debug"],
+                [
+                    *(*MODULE, "--data", str(self.data), "--ready-fd", str(write_end)),
+                    *("--log-level", "debug", "--request-rate", "0"),  # an attack at full speed
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

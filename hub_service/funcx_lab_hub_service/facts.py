@@ -226,7 +226,7 @@ def visible_state(state: TaskState, condition: Condition) -> tuple[TaskState, st
     if away:
         return TaskState.WAITING_FOR_EP, condition.reason
     if state is TaskState.WAITING_FOR_EP:
-        return state, "in line for the endpoint"
+        return state, condition.waiting_reason or "in line for the endpoint"
     if condition.waiting_reason:
         return TaskState.WAITING_FOR_NODES, condition.waiting_reason
     return TaskState.WAITING_FOR_LAUNCH, ""

@@ -313,3 +313,28 @@ def test_a_forwarder_that_cannot_go_on_says_so(
             await tools.until(lambda: fatal and isinstance(fatal[0], ZeroDivisionError))
 
     tools.run(main())
+
+
+def test_a_queued_task_says_why_its_endpoint_takes_none(tools: Any) -> None:
+    async def main() -> None:
+        async with tools.forwarding() as (core, forwarder), tools.enrolled(core, forwarder) as agent:
+            await agent.join()
+            status = {"credit": 0, "waiting_reason": "the spool is full (10 GB)"}
+            agent.send(Heartbeat(agent.session, status))
+            await tools.until(lambda: core.endpoints.condition(core.endpoint_id).details == status)
+            record = core.tasks.record(ME, await core.submit_one())
+            assert (record.state, record.reason) == ("waiting-for-ep", "the spool is full (10 GB)")
+            assert core.endpoints.status(ME, "box")["reason"] == "the spool is full (10 GB)"
+
+    tools.run(main())
+
+
+def test_an_endpoint_of_an_earlier_life_says_what_is_known(tools: Any) -> None:
+    async def main() -> None:
+        async with tools.forwarding() as (core, forwarder), tools.enrolled(core, forwarder) as agent:
+            await agent.join()
+        async with tools.opened() as core:
+            reason = core.endpoints.status(ME, "box")["reason"]
+            assert reason.startswith("endpoint not connected since the hub service started at ")
+
+    tools.run(main())

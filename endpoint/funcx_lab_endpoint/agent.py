@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import time
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -44,6 +42,7 @@ from funcx_lab_endpoint.objects import ObjectStore
 from funcx_lab_endpoint.registration import HubAccess
 from funcx_lab_endpoint.result_files import ResultFiles
 from funcx_lab_endpoint.spool import Spool
+from funcx_lab_endpoint.wakeup import Wakeup
 
 log = logging.getLogger(__name__)
 
@@ -67,31 +66,6 @@ _LEFT: dict[type, str] = {
 
 #: Told with ("connecting" | "connected" | "refused" | "stopping", reason).
 OnState = Callable[[str, str], None]
-
-
-class Wakeup:
-    """A pipe that other threads and signal handlers write to and the poller reads from."""
-
-    def __init__(self) -> None:
-        self.fd, self._write = os.pipe()
-        os.set_blocking(self.fd, False)
-        os.set_blocking(self._write, False)
-
-    def __call__(self) -> None:
-        """Make the poller return; safe in a signal handler."""
-        with contextlib.suppress(BlockingIOError, OSError):  # full: it wakes anyway; closed: it is over
-            os.write(self._write, b"x")
-
-    def clear(self) -> None:
-        """Take note of every call so far."""
-        with contextlib.suppress(BlockingIOError):
-            while os.read(self.fd, 4096):
-                pass
-
-    def close(self) -> None:
-        """Close both ends."""
-        os.close(self.fd)
-        os.close(self._write)
 
 
 class Agent:
@@ -274,8 +248,10 @@ class Agent:
         self._news = credit, reason = self._credit()
         self._news_due = now + NEWS_S
         spool = {"bytes": self._spool.used, "writes": self._spool.writes, "note": self._spool.note}
+        engine = self._host.status()
+        self._state.count_workers(engine.get("workers", 1))
         told = {"credit": credit, "waiting_reason": reason, "spool": spool}
-        self._state.beat({**self._facts, **self._host.status(), **told}, now)
+        self._state.beat({**self._facts, **engine, **told}, now)
 
     def _credit(self) -> tuple[int, str]:
         """Return how many tasks may be out here, and why tasks wait."""

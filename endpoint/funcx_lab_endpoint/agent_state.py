@@ -246,6 +246,10 @@ class AgentState:
         """Take the end of a download or an upload."""
         self._work.object_fact(fact)
 
+    def count_workers(self, count: int) -> None:
+        """Take note of how many workers serve."""
+        self._work.count_workers(count)
+
     def saved(self, number: int) -> None:
         """Take note that every `Save` up to this number is on disk."""
         self._work.saved(number)

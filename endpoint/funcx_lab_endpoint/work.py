@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
 from funcx_lab.protocol.messages import ErrorInfo, FunctionBody, ObjectRef, Outcome
-from funcx_lab_endpoint.changes import AT_ONCE_S, SOON_S
+from funcx_lab_endpoint.changes import SOON_S
 from funcx_lab_endpoint.engine.contract import (
     Call,
     CallDone,
@@ -36,21 +35,13 @@ from funcx_lab_endpoint.instructions import (
     Upload,
     Uploaded,
 )
+from funcx_lab_endpoint.once import OnceLine
 from funcx_lab_endpoint.outbox import Outbox
 
 #: A task that was running at so many deaths of its agent is not tried again.
 DEATH_LIMIT = 3
 #: Failures that are the function's own; asked for with ``retries``, it runs again after them.
 _MAY_RETRY = ("TASK_FAILED", "WALLTIME_REACHED")
-
-
-@dataclass(frozen=True, slots=True)
-class _Mark:
-    """An at_most_once call that leaves once the spool has its mark."""
-
-    number: int
-    holding: Holding
-    path: Path | None
 
 
 class Work:
@@ -79,8 +70,11 @@ class Work:
         #: accepted, not begun
         self._waiting: dict[str, Holding] = {}
         self._calls: list[Call] = []
-        self._unmarked: list[tuple[Holding, Path | None]] = []
-        self._marks: deque[_Mark] = deque()
+        self._once = OnceLine(holdings)
+
+    def count_workers(self, count: int) -> None:
+        """Take note of how many workers serve."""
+        self._once.workers = count
 
     # --- beginning ----------------------------------------------------------------------------------
 
@@ -128,6 +122,8 @@ class Work:
             for holding in [each for each in self._waiting.values() if each.orphan_since is None]:
                 del self._waiting[holding.task_id]
                 self._begin(holding)
+        if may_begin:
+            self._once.mark_next()
         if self._calls:
             self._do(Submit(self._calls))
             self._calls = []
@@ -145,10 +141,8 @@ class Work:
     def _hand_over(self, holding: Holding, path: Path | None = None) -> None:
         if not holding.options.at_most_once:
             self._call(holding, path)
-        elif not holding.handed:
-            holding.handed = True
-            self._holdings.changed(holding, AT_ONCE_S)
-            self._unmarked.append((holding, path))
+        else:
+            self._once.add(holding, path)
 
     def _call(self, holding: Holding, path: Path | None) -> None:
         item = holding.item
@@ -159,23 +153,14 @@ class Work:
         )
         self._calls.append(call)
 
-    # --- at_most_once -------------------------------------------------------------------------------
-
     def saving(self, number: int) -> None:
         """Take note that all that has changed so far goes to the spool as write ``number``."""
-        self._marks.extend(_Mark(number, *each) for each in self._unmarked)
-        self._unmarked.clear()
+        self._once.saving(number)
 
     def saved(self, number: int) -> None:
         """Let go the calls whose marks are on disk with write ``number``."""
-        while self._marks and self._marks[0].number <= number:
-            mark = self._marks.popleft()
-            holding = mark.holding
-            if holding.handed and self._is_held(holding):
-                self._call(holding, mark.path)
-
-    def _is_held(self, holding: Holding) -> bool:
-        return self._holdings.get(holding.task_id) is holding
+        for holding, path in self._once.saved(number):
+            self._call(holding, path)
 
     # --- ending -------------------------------------------------------------------------------------
 
@@ -185,6 +170,7 @@ class Work:
 
     def _finish(self, holding: Holding, outcome: Outcome) -> None:
         self._holdings.finish(holding, outcome)
+        self._once.ended(holding)
         self._release(holding)
         self._outbox.tell_outcome(holding)
 
@@ -195,6 +181,7 @@ class Work:
     def abandon(self, holding: Holding) -> None:
         """Forget a task and stop its call."""
         self._holdings.drop(holding)
+        self._once.ended(holding)
         self._outbox.forget(holding)
         self._release(holding)
         self._take_back(holding)
@@ -230,7 +217,7 @@ class Work:
             self._take_back(holding)
             self._waiting[holding.task_id] = holding
             holding.call_tag = None
-            holding.handed = False
+            self._once.take_back(holding)
             self._holdings.changed(holding)
 
     def leave(self) -> None:
@@ -286,6 +273,7 @@ class Work:
             self._finish(holding, outcome)
             return
         holding.call_tag = None
+        self._once.ended(holding)
         holding.upload = Transfer(fact.path, outcome)
         self._upload(holding)
 

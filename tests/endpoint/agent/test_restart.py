@@ -369,7 +369,8 @@ def test_draining_keeps_what_did_not_start_for_the_next_life(agent: Lives) -> No
     agent.slow = False
     agent.turn()
     agent.die().connect()
-    # b's and c's marks were on their way when the agent was told to stop: they never left
+    # b's mark was on its way when the agent was told to stop, and c was in line: they never left
+    agent.state.count_workers(2)
     assert [call.task_id for call in agent.calls()] == ["a", "b", "c"]
 
 
@@ -463,6 +464,21 @@ def test_an_at_most_once_call_leaves_after_its_mark_is_on_disk(agent: Lives) -> 
     assert [change.kind for change in agent.orders[0].changes] == ["function", "task"]
     agent.write()
     assert [call.task_id for call in agent.calls()] == ["a"]
+
+
+def test_no_more_of_them_are_marked_than_there_are_workers(agent: Lives) -> None:
+    for number in range(1, 6):
+        agent.task(f"t{number}", number, options=ONCE)
+    assert [call.task_id for call in agent.calls()] == ["t1"]
+    agent.state.count_workers(3)
+    assert [call.task_id for call in agent.calls()] == ["t2", "t3"]
+    agent.done("t1", 1)
+    agent.state.receive(Cancel(1, [("t2", 2)]), agent.now)
+    assert [call.task_id for call in agent.calls()] == ["t4", "t5"]
+    agent.turn(LAZY_S)
+    agent.die().connect()
+    lost = [holding.task_id for holding in agent.holdings if holding.outcome and not holding.outcome.ok]
+    assert lost == ["t3", "t4", "t5"]
 
 
 def test_it_is_not_run_again_after_a_death(agent: Lives) -> None:

@@ -51,7 +51,7 @@ NEW_SESSION, AFTER = dict.fromkeys(("hub.leased", "hub.reconciling", "hub.reconc
 NEW_SESSION |= {f"agent.{name}": "hub" for name in ("welcome_came", "inventory_left", "reconciled_came")}
 #: An agent writes down only tasks that take longer than some tenths of a second.
 _LONGEST_S = {"hub": 0.05, "agent": 0.4}
-_TASKS = 200
+_TASKS = 120
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ class StandIn:
         self.token = TOKEN
         self.answers: list[tuple[int, dict[str, str], Any]] = []
         self.loop: asyncio.AbstractEventLoop
-        self.server: tornado.httpserver.HTTPServer
+        self.servers: list[tornado.httpserver.HTTPServer] = []
         self.url: str
 
     def listen(self, port: int) -> None:
@@ -86,8 +86,8 @@ class StandIn:
         own = {"standin": self}
         app = tornado.web.Application([("/v3/stream", StreamHandler, own), ("/(.*)", RestHandler, own)])
         (socket,) = tornado.netutil.bind_sockets(port, "127.0.0.1")
-        self.server = tornado.httpserver.HTTPServer(app, max_buffer_size=2**30)
-        self.server.add_sockets([socket])
+        self.servers.append(tornado.httpserver.HTTPServer(app, max_buffer_size=2**30))
+        self.servers[-1].add_sockets([socket])
         self.url = f"http://127.0.0.1:{socket.getsockname()[1]}"
 
     # --- called by tests --------------------------------------------------------------------------
@@ -122,7 +122,7 @@ class StandIn:
         """Take no connections until `come_up`."""
 
         def stop() -> None:
-            self.server.stop()
+            self.servers[-1].stop()
             for connection in list(self.connections):
                 connection.cut()
 
@@ -251,8 +251,9 @@ class StreamHandler(tornado.websocket.WebSocketHandler):
             standin.tasks.setdefault(task.task_id, (message, task))
         if standin.mute:
             return
+        held = standin.hold
         self.say(Submitted(message.request))
-        if not standin.hold:
+        if not held:
             self.say(Outcomes([standin.run(message, t) for t in message.tasks if standin.is_open(t.task_id)]))
 
 
@@ -349,10 +350,11 @@ def standin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn
         standin.stop = asyncio.Event()
         ready.set()
         await standin.stop.wait()
-        standin.server.stop()
+        standin.servers[-1].stop()
         for connection in list(standin.connections):
             connection.cut()
-        await standin.server.close_all_connections()
+        for server in standin.servers:
+            await server.close_all_connections()
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()), name="stand-in")
     thread.start()

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from funcx_lab import Executor, FuncXClient
-from funcx_lab.errors import EndpointNotFound
+from funcx_lab.errors import EndpointNotFound, NotAuthenticated, UsageError
 from funcx_lab.protocol.stream import Submit
 
 #: Submits 50 tasks to a service that takes none of them, and waits to be killed.
@@ -107,4 +107,31 @@ def test_another_user_does_not_hand_them_over(standin, submitter, until, tmp_pat
     standin.token = "of another user"
     monkeypatch.setenv("FUNCX_LAB_TOKEN", standin.token)
     assert FuncXClient().connection.stream.flush(10)
+    assert standin.tasks == {}
+
+
+def test_a_stream_that_is_closed_leaves_its_tasks_to_the_next(standin, client) -> None:
+    client.register_function(abs)
+    standin.go_down()
+    future = client.submit(abs, -1, endpoint="cluster")
+    client.connection.stream.close()
+    with pytest.raises(UsageError, match="closed"):
+        future.result(10)
+    standin.come_up()
+    assert client.connection.stream.flush(10)
+    assert submitted_ids(standin) == [future.task_id]
+
+
+def test_what_was_said_to_have_failed_does_not_run_later(standin, client, monkeypatch, until) -> None:
+    client.register_function(abs)
+    standin.mute = True
+    future = client.submit(abs, -1, endpoint="cluster")
+    until(lambda: standin.tasks)
+    standin.tasks.clear()
+    standin.token = "another"
+    standin.drop_connections()
+    with pytest.raises(NotAuthenticated):
+        future.result(10)
+    standin.token, standin.mute = "fxl_stand-in", False
+    assert client.connection.stream.flush(10)
     assert standin.tasks == {}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from chaos.model.engine import Engine
 from chaos.model.process import Process
-from chaos.model.spool import Directory, SteppedSpool
+from chaos.model.spool import SteppedSpool
 from funcx_lab.protocol.messages import Bye, agent_codec, forwarder_codec
 from funcx_lab_endpoint.agent_state import AgentState
 from funcx_lab_endpoint.holdings import revive
@@ -51,7 +51,7 @@ class Agent:
         self.state = AgentState(
             instance=instance, holdings=self.holdings, new_nonce=self._new_nonce, takeover=takeover
         )
-        self.engine = Engine(self.world, self.processes)
+        self.engine = Engine(self.world, self)
         self._dial_at = self.world.clock.now
 
     def _new_nonce(self) -> str:

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from chaos.model.store import ENDPOINT
 from funcx_lab.errors import FuncxLabError
 from funcx_lab.protocol.messages import TaskOptions
-from funcx_lab.protocol.stream import NewTask, OutcomeItem, client_codec, service_codec
+from funcx_lab.protocol.stream import NewTask, OutcomeItem, Submit, client_codec, service_codec
 from funcx_lab.stream.state import StreamState
 from funcx_lab.stream.submit_queue import Route
 
 if TYPE_CHECKING:
     from chaos.model.world import World
+
+
+class Fate(Enum):
+    """What somebody who asks for a task's record hears."""
+
+    THERE = "there"
+    PURGED = "purged"
+    UNKNOWN = "unknown"
+
 
 GROUP = "00000000-0000-0000-0000-000000000001"
 
@@ -60,6 +70,8 @@ class Client:
         #: what a crash leaves: submitted and not known to be settled
         self.journal: dict[str, tuple[Route, NewTask]] = {}
         self.pipe: Pipe | None = None
+        #: copies of submits that a proxy holds back
+        self._late: list[bytes] = []
         self.restart()
 
     def restart(self) -> None:
@@ -80,6 +92,12 @@ class Client:
         """Whether nothing more is to be done or heard."""
         return all(entry.seen or entry.left for entry in self.entries.values())
 
+    @property
+    def awaits_ended(self) -> bool:
+        """Whether a task has ended and its user has not seen it."""
+        waiting = (task_id for task_id, entry in self.entries.items() if not entry.seen and not entry.left)
+        return any(self.world.hub.outcome(task_id) is not None for task_id in waiting)
+
     # --- what it does by itself ---------------------------------------------------------------------
 
     def step(self) -> None:
@@ -99,6 +117,7 @@ class Client:
                 self._leave(task_id, entry)
             elif task_id in self.truth.to_cancel and not entry.seen and r.random() < 0.15:
                 self.state.cancel([task_id], Nobody())
+                self._write()
             elif r.random() < 0.15:
                 self._look(task_id, entry)
         self._pump()
@@ -114,7 +133,7 @@ class Client:
         """Ask the service directly, as REST does."""
         item = self.world.hub.outcome(task_id)
         if item is None:
-            if task_id in self.truth.acknowledged and not self.world.hub.knows(task_id):
+            if task_id in self.truth.acknowledged and self.world.hub.fate(task_id) is Fate.UNKNOWN:
                 self.truth.flaw("acknowledged task unknown", task_id)
             return
         self.truth.see(task_id, seen_of(item))
@@ -126,7 +145,18 @@ class Client:
         if self.state.resend_pending and self.world.r.random() < 0.3:
             self.state.resend()
         while (message := self.state.next_message()) is not None:
-            self.pipe.up.append(client_codec.encode(message))
+            frame = client_codec.encode(message)
+            self.pipe.up.append(frame)
+            if isinstance(message, Submit) and self.world.r.random() < 0.2:
+                self._late.append(frame)
+
+    def retry_late(self) -> None:
+        """Let a copy of an old submit reach the service; nobody hears the answer."""
+        if self._late:
+            pipe = self.world.hub.connect()
+            pipe.up.append(self._late.pop())
+            self.world.hub.hear(pipe)
+            self.world.hub.hang_up(pipe)
 
     def _write(self) -> None:
         """Bring the journal up to date; a record of something settled may be late."""
@@ -173,6 +203,8 @@ class Client:
 
     def refused(self, task_id: str, error: FuncxLabError) -> None:
         """Hear that no outcome will come."""
+        if error.code == "TASK_GONE" and self.entries[task_id].seen:
+            return
         if error.code == "TASK_NOT_FOUND" and task_id in self.truth.acknowledged:
             self.truth.flaw("acknowledged task unknown", task_id)
         elif error.code == "TASK_NOT_FOUND":

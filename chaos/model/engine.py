@@ -16,6 +16,7 @@ from funcx_lab_endpoint.engine.side_channel import SideChannel
 from funcx_lab_endpoint.worker import messages as m
 
 if TYPE_CHECKING:
+    from chaos.model.agent import Agent
     from chaos.model.world import World
 
 _EVENTS = int(zmq.EVENTS)
@@ -72,11 +73,12 @@ class CableChannel(SideChannel):
 class Engine:
     """From the start of an agent to its end; its processes may outlive it."""
 
-    def __init__(self, world: World, processes: list[Process]) -> None:
-        self.world = world
+    def __init__(self, world: World, agent: Agent) -> None:
+        self.world, self.agent = world, agent
         self.sessions = Sessions()
         self.channel = CableChannel()
-        self.processes = processes
+        #: sessions that were started here and not lost, and those of them that said hello
+        self._started: dict[str, Process] = {}
         self._up: set[str] = set()
 
     def dial(self) -> Cable:
@@ -113,12 +115,13 @@ class Engine:
         for peer, items in self.channel.receive(now):
             self._take(peer.sid, items, now)
         self.channel.beat(now)
-        for process in list(self.processes):
+        for process in list(self.agent.processes):
             if not process.alive:
                 self._bury(process)
-        if len(self.channel.peers) < LIMIT and r.random() < 0.5:
+        if len(self._started) < LIMIT and r.random() < 0.5:
             arguments = self.channel.admit(now, Path("words"), objects="", result_limit=1000)
-            self.processes.append(Process(self.world, self, arguments))
+            self._started[arguments.sid] = process = Process(self.world, self.agent, arguments)
+            self.agent.processes.append(process)
         self._flush()
 
     def _take(self, sid: str, items: list[m.UpItem], now: float) -> None:
@@ -135,14 +138,15 @@ class Engine:
     def _bury(self, process: Process) -> None:
         """Take a dead process for lost, some time after its last frames."""
         cable = process.wire.socket.cable
-        if process.engine is not self:
-            self.processes.remove(process)
+        if self._started.get(process.sid) is not process:
+            self.agent.processes.remove(process)
         elif (cable is None or not cable.up) and self.world.r.random() < 0.5:
-            self.processes.remove(process)
+            self.agent.processes.remove(process)
             self.lose(process.sid, "the process died")
 
     def lose(self, sid: str, evidence: str) -> None:
         """Take nothing more from a session."""
+        self._started.pop(sid, None)
         self.sessions.lost(sid, evidence)
         self.channel.expel(sid)
         self._flush()

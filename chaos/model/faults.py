@@ -105,7 +105,7 @@ def _workers_are_cut_off(world: World) -> None:
 def _worker_is_wrongly_suspected(world: World) -> None:
     agent = _either(world, 0.8)
     if agent.is_up:
-        for sid in list(agent.engine.channel.peers):
+        for sid in agent.engine.sessions.sids:
             if world.r.random() < 0.5:
                 agent.engine.lose(sid, "not heard")
 

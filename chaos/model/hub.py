@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from chaos.model.client import Pipe
+from chaos.model.client import Fate, Pipe
 from chaos.model.loop import SteppedLoop
 from chaos.model.store import KEY, OWNER, SteppedDatabase
-from funcx_lab.errors import TaskNotFound
+from funcx_lab.errors import TaskGone, TaskNotFound
 from funcx_lab.protocol.stream import OutcomeItem, client_codec
 from funcx_lab_hub_service.endpoints import Endpoints
 from funcx_lab_hub_service.feed import Feed
@@ -18,6 +19,7 @@ from funcx_lab_hub_service.forwarder.forwarder import Forwarder
 from funcx_lab_hub_service.functions import Functions
 from funcx_lab_hub_service.handlers.conversation import Conversation
 from funcx_lab_hub_service.handlers.outbox import Outbox
+from funcx_lab_hub_service.store import retention
 from funcx_lab_hub_service.tasks import Tasks
 
 if TYPE_CHECKING:
@@ -118,6 +120,16 @@ class Hub:
             database.tell()
         self.loop.run()
 
+    def purge(self) -> None:
+        """Purge every task that has ended, if its outcome was seen by whoever wants it."""
+        now = self.world.clock.time()
+
+        def purge(connection: sqlite3.Connection) -> None:
+            if not self.world.client.awaits_ended:
+                retention.purge(connection, 0, now, now, 100)
+
+        self.database.submit(purge, lambda _value, _error: None)
+
     def crash(self) -> None:
         """Die: a prefix of what waits is on disk, nobody is told."""
         waiting = self.database.waiting
@@ -132,13 +144,15 @@ class Hub:
         """Return what is shown of a task's end."""
         return self.tasks.outcome(OWNER, task_id)
 
-    def knows(self, task_id: str) -> bool:
-        """Whether somebody who asks for the task hears of it."""
+    def fate(self, task_id: str) -> Fate:
+        """Return what somebody who asks for the task hears."""
         try:
             self.tasks.record(OWNER, task_id)
         except TaskNotFound:
-            return False
-        return True
+            return Fate.UNKNOWN
+        except TaskGone:
+            return Fate.PURGED
+        return Fate.THERE
 
     @property
     def live(self) -> int:

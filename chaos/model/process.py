@@ -14,7 +14,7 @@ from funcx_lab_endpoint.worker.channel import Channel
 from funcx_lab_endpoint.worker.wire import LINGER_S, Wire
 
 if TYPE_CHECKING:
-    from chaos.model.engine import Engine
+    from chaos.model.agent import Agent
     from chaos.model.world import World
 
 _connections = itertools.count(1)
@@ -80,8 +80,8 @@ class CableWire(Wire):
 class Process:
     """A process in a worker; goes on when its agent dies, until it notices."""
 
-    def __init__(self, world: World, engine: Engine, arguments: m.Arguments) -> None:
-        self.world, self.engine, self.sid = world, engine, arguments.sid
+    def __init__(self, world: World, agent: Agent, arguments: m.Arguments) -> None:
+        self.world, self.agent, self.sid = world, agent, arguments.sid
         self.wire = CableWire(arguments, world.clock)
         self.alive, self.closing = True, False
         self._calls: deque[m.Run] = deque()
@@ -136,8 +136,8 @@ class Process:
         """Dial or send a heartbeat if it is time to; False when there is nobody to dial."""
         now, wire = self.world.clock.now, self.wire
         if wire.socket.cable is None:
-            if self.world.r.random() < 0.3:
-                wire.socket.cable = self.engine.dial()
+            if self.agent.is_up and self.world.r.random() < 0.3:
+                wire.socket.cable = self.agent.engine.dial()
                 wire.beat(now)
             elif wire.is_agent_gone(now):
                 return False

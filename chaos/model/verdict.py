@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chaos.model.client import seen_of
+from chaos.model.client import Fate, seen_of
 from chaos.model.store import OWNER
 from funcx_lab.protocol.states import ALLOWED_MOVES
 
@@ -31,12 +31,14 @@ def check(world: World) -> None:
         item = hub.outcome(task_id)
         if not entry.left and not entry.seen:
             truth.flaw("no outcome", task_id, world.states.get(task_id))
-        if entry.left and item is None and (task_id in truth.acknowledged or hub.knows(task_id)):
+        fate = hub.fate(task_id)
+        unknown = fate is Fate.UNKNOWN and task_id in truth.acknowledged
+        if entry.left and item is None and (unknown or fate is Fate.THERE):
             truth.flaw("no outcome (client left)", task_id, world.states.get(task_id))
         if item is not None:
             truth.see(task_id, seen_of(item))
             _check_output(world, task_id)
-        elif task_id in truth.shown and truth.shown[task_id][0] != "cancelled":
+        elif task_id in truth.shown and truth.shown[task_id][0] != "cancelled" and fate is Fate.UNKNOWN:
             truth.flaw("outcome of a task never inserted", task_id)
     for agent in world.agents:
         if agent.open:

@@ -83,12 +83,19 @@ class World:
     def _acts(self) -> list[Callable[[], None]]:
         r = self.r
         acts: list[Callable[[], None]] = [self.client.step, self._hear_client, self._hear_client]
-        acts += [self.client_hears] * 2 + [self._commit] * r.randint(1, 3) + [self._tick]
+        acts += [self.client_hears] * 2 + [self._commit] * r.randint(1, 3) + [self._tick, self._age]
         acts += [self._network] * r.randint(5, 10)
         for agent, weight in zip(self.agents, (4, 2), strict=True):
             acts += [agent.step, lambda agent=agent: self._write(agent)] + [agent.work] * (weight // 2)
             acts += [lambda agent=agent: self._one_process(agent)] * weight
         return acts
+
+    def _age(self) -> None:
+        """Let old submits surface, and retention end once nobody waits for what has ended."""
+        if self.r.random() < 0.3:
+            self.client.retry_late()
+        elif self.r.random() < 0.2:
+            self.hub.purge()
 
     def client_hears(self) -> None:
         """Let the client take a frame."""
@@ -139,6 +146,7 @@ class World:
         """Let everything have its turn."""
         self.clock.now += 1.0
         self._tick()
+        self._age()
         self.client.step()
         for _ in range(3):
             self._hear_client()

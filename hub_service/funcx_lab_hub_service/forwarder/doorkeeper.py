@@ -2,15 +2,16 @@
 
 Before its handshake is done anybody on the network may hold a connection and make it buffer a frame of
 the full size, so few of those are allowed, in all and from one address. A handshake takes milliseconds;
-one that takes a second gives way to the next, and libzmq ends each that takes longer than its limit.
+one that takes seconds gives way to the next, and libzmq ends each that takes longer than its limit.
 """
 
 from __future__ import annotations
 
 #: Connections that may shake hands at once, in all and from one address.
 IN_ALL, FROM_ONE = 256, 64
-#: A handshake may take this many seconds before another takes its place.
-GRACE_S = 1.0
+#: A handshake may take this many seconds before another takes its place: when a thousand agents come
+#: back at once, those that are nearly done are not sent away.
+GRACE_S = 3.0
 #: libzmq has ended by then what did not finish its handshake, seconds.
 HANDSHAKE_S = 5.0
 

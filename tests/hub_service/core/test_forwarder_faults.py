@@ -30,7 +30,7 @@ from funcx_lab_hub_service.auth.principals import Principal
 from funcx_lab_hub_service.auth.tokens import Tokens
 from funcx_lab_hub_service.forwarder import forwarder as forwarder_module
 from funcx_lab_hub_service.forwarder.dispatch_state import SILENCE_S
-from funcx_lab_hub_service.forwarder.doorkeeper import FROM_ONE
+from funcx_lab_hub_service.forwarder.doorkeeper import FROM_ONE, GRACE_S
 
 ME = Principal("me")
 #: A ZMTP 3.1 greeting that announces CURVE, and a frame header that announces 1 GB behind it.
@@ -238,7 +238,7 @@ def test_half_open_connections_are_few_and_an_agent_comes_through(tools: Any) ->
                 agent.answer((await agent.tasks())[0])
                 await agent.receive(ResultAck)
                 assert time.monotonic() - began < 2
-                await asyncio.sleep(1.0)  # from now on who waits gives way
+                await asyncio.sleep(GRACE_S)  # from now on who waits gives way
                 twin = twin_of(tools, forwarder, agent)
                 twin.send(Heartbeat(1, {}))
                 await twin.receive(Stale)

@@ -110,8 +110,10 @@ def test_nothing_is_answered_without_a_token(hub: Any, spec: Path) -> None:
 def test_thousands_of_requests(
     hub: Any, spec: Path, who: str, ada: Any, agent_of: Callable[..., Any]
 ) -> None:
-    token = {"nobody": None, "agent": agent_of(ada, "other").token}.get(who, hub.tokens.get(who))
-    answered = run(hub, spec, token, "--phases", "coverage,fuzzing,stateful", "--max-examples", "60")
-    assert len(answered) > 1000
+    token = agent_of(ada, "other").token if who == "agent" else hub.tokens.get(who)
+    ada("GET", "/v3/whoami")  # the log has the requests before it by now
+    phases, examples = ("coverage,fuzzing,stateful", "60") if who == "ada" else ("coverage,fuzzing", "20")
+    answered = run(hub, spec, token, "--phases", phases, "--max-examples", examples)
+    assert len(answered) > (1000 if who == "ada" else 500)
     if who == "nobody":
         assert {path for code, _, path in answered if code < 400} <= PUBLIC

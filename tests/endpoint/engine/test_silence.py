@@ -5,6 +5,7 @@ import os
 import signal
 import time
 
+import psutil
 import pytest
 
 from funcx_lab_endpoint.engine import side_channel, vitals
@@ -32,7 +33,7 @@ def keep_the_gil(seconds):
 def test_call_that_keeps_the_gil_for_long_is_not_lost(make_driver):
     driver = make_driver()
     driver.value(len, "warm")
-    assert driver.value(keep_the_gil, 6.5) == "done"
+    assert driver.value(keep_the_gil, 7) == "done"
 
 
 def test_call_that_keeps_the_gil_longer_than_agents_are_waited_for_reports_its_end(make_driver):
@@ -52,6 +53,7 @@ def test_stopped_worker_is_lost_with_its_call_and_killed(make_driver):
     assert isinstance(lost, CallLost)
     assert "SIGSTOP" in lost.evidence
     assert driver.value(os.getpid) != pid
+    driver.until(lambda: not psutil.pid_exists(pid), limit=5)
 
 
 def test_worker_stopped_for_a_while_goes_on(make_driver):
@@ -67,7 +69,8 @@ def test_worker_stopped_for_a_while_goes_on(make_driver):
 
 
 @pytest.mark.usefixtures("short_limits")
-def test_calls_do_not_wait_for_a_stopped_idle_worker(make_driver):
+def test_calls_do_not_wait_for_a_stopped_idle_worker(make_driver, monkeypatch):
+    monkeypatch.setattr(vitals, "IDLE_SILENCE_S", 60.0)
     driver = make_driver(workers=2)
     driver.until(lambda: len(driver.host.status()["worker_pids"]) == 2)
     stopped = driver.value(os.getpid)
@@ -76,8 +79,8 @@ def test_calls_do_not_wait_for_a_stopped_idle_worker(make_driver):
     since = time.monotonic()
     assert driver.value(os.getpid) != stopped
     assert time.monotonic() - since < 1
-    driver.until(lambda: stopped not in driver.host.status()["worker_pids"], limit=10)
-    assert driver.host.status()["restarts"] == 0
+    os.kill(stopped, signal.SIGCONT)
+    driver.until(lambda: driver.host.status()["workers"] == 2, limit=10)
 
 
 @pytest.mark.usefixtures("short_limits")
@@ -115,12 +118,15 @@ def _without_answers(self, peer, up, now, *, _accept=side_channel.SideChannel._a
 
 @pytest.mark.usefixtures("short_limits")
 def test_agent_that_was_stopped_blames_nobody(make_driver):
-    """As by SIGSTOP: nobody turns the host for longer than any limit."""
+    """As a whole machine that was paused: nobody turns the host, and the worker could not speak either."""
     driver = make_driver()
     pid = driver.value(os.getpid)
     task_id = driver.submit(time.sleep, 7)
     driver.started(task_id)
+    os.kill(pid, signal.SIGSTOP)
     time.sleep(6)
+    driver.turn()
+    os.kill(pid, signal.SIGCONT)
     assert isinstance(driver.end_of(task_id), CallDone)
     assert driver.value(os.getpid) == pid
     assert driver.host.status()["restarts"] == 0

@@ -113,7 +113,7 @@ class Deaf(HighThroughputExecutor):
 def test_dead_result_thread_of_parsl_is_noticed(make_driver, tmp_path, monkeypatch):
     (tmp_path / "deaf.py").write_text(DEAF_MODULE)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     driver = make_driver(DEAF, workers=1)
     driver.end_of(driver.submit(os._exit, 1), limit=40)  # the loss of the worker is what Parsl reports
     driver.until(lambda: driver.host.status()["restarts"] == 1, limit=40)
@@ -191,6 +191,7 @@ def test_stopped_engine_of_a_killed_agent_wakes_up_and_cleans_up(tmp_path):
 def test_nothing_outlives_an_agent_that_was_killed_together_with_its_engine(tmp_path, config):
     agent, engine, mark = start_agent(tmp_path / "a", config)
     assert len(marked(mark)) > 1
+    agent.send_signal(signal.SIGSTOP)  # or it would end the engine's processes before its own end
     os.kill(engine, signal.SIGKILL)
     end(agent)
     wait_until_nothing_carries(mark, 60)

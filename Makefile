@@ -35,7 +35,8 @@ bench: $(VENV)/.installed-bench  ## measure ours and the peers, write docs/bench
 	@$(BIN)/python -m benchmarks.run $(ARGS)
 
 chaos: $(VENV)/.installed-dev  ## kill and freeze programs while tasks run, write docs/reliability.md
-	@$(BIN)/python -m chaos.run $(ARGS)
+	@$(BIN)/python -m chaos.run $(if $(KILLS),--kills $(KILLS)) $(if $(TASKS),--tasks $(TASKS)) \
+		$(if $(SEED),--seed $(SEED)) $(ARGS)
 
 fmt: $(VENV)/.installed-dev  ## format, and fix what can be fixed
 	@$(BIN)/ruff format .

@@ -44,8 +44,8 @@ def random_kills(result: Result) -> str:
         f" --cuts {settings.cuts} --resets {settings.resets}" if settings.cuts or settings.resets else ""
     )
     command = (
-        f'make chaos ARGS="--kills {settings.kills} --freezes {settings.freezes} --tasks {settings.tasks}'
-        f' --seed {settings.seed} --workers {settings.workers}{network}"'
+        f"make chaos KILLS={settings.kills} TASKS={settings.tasks} SEED={settings.seed}"
+        f' ARGS="--freezes {settings.freezes} --workers {settings.workers}{network}"'
     )
     rows = [
         "| fault | times | recovery, median s | worst s | longest silence s |",
@@ -69,12 +69,14 @@ def random_kills(result: Result) -> str:
 
 {chr(10).join(rows)}
 
-Recovery: from the end of the fault (a killed client's: its next start) until the client has seen the outcome
-of a run that began after it. Silence: the longest time from then to the next fault in which the client saw no
-outcome; tasks take up to {settings.longest_s:g} s, and at times only two are out. A freeze or a cut lasts
-0.5 to {settings.longest_freeze_s:.0f} s. One task in {CAREFUL} has at_most_once; {verdict.unknown} of those
-ended as LOST_UNKNOWN. Submits that were never acknowledged and did not arrive, since the client was killed
-first: {verdict.forgotten}. Processes left over after the stop: {len(result.left)}.
+* Recovery: from the end of the fault (a killed client's: its next start) until the client has seen the
+  outcome of a run that began after it. A client that comes back hears all its earlier outcomes again first.
+* Silence: the longest time from then to the next fault in which the client saw no outcome; tasks take up to
+  {settings.longest_s:g} s, and at times only two are out.
+* A freeze or a cut lasts 0.5 to {settings.longest_freeze_s:.0f} s.
+* One task in {CAREFUL} has `at_most_once`; {verdict.unknown} of those ended as `LOST_UNKNOWN`.
+* Submits that were never acknowledged and did not arrive, as the client was killed first: {verdict.forgotten}.
+* Processes left over after the stop: {len(result.left)}.
 {complaints}
 
 {machine()}"""

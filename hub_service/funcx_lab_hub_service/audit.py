@@ -149,6 +149,7 @@ def verify(path: Path) -> tuple[int, str]:
     """
     last, count = _ORIGIN, 0
     with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)  # or a line that is being written would look cut off
         for line in file:
             body, told = _split(line)
             if told is None:

@@ -39,8 +39,14 @@ def test_call_that_keeps_the_gil_for_long_is_not_lost(make_driver):
 def test_call_that_keeps_the_gil_longer_than_agents_are_waited_for_reports_its_end(make_driver):
     driver = make_driver()
     driver.host._given["agent_gone_s"] = 3.0
-    assert driver.value(keep_the_gil, 5) == "done"
-    assert driver.value(len, "abc") == 3
+
+    def sleep_and_keep_the_gil(begin):
+        time.sleep(begin)
+        ctypes.PyDLL(None).sleep(5)
+        return os.getpid()
+
+    pids = [driver.value(sleep_and_keep_the_gil, begin) for begin in (0.0, 0.1)]
+    assert driver.value(os.getpid) == pids[0] == pids[1]
 
 
 @pytest.mark.usefixtures("short_limits")

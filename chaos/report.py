@@ -75,7 +75,7 @@ def random_kills(result: Result) -> str:
   {settings.longest_s:g} s, and at times only two are out.
 * A freeze or a cut lasts 0.5 to {settings.longest_freeze_s:.0f} s.
 * One task in {CAREFUL} has `at_most_once`; {verdict.unknown} of those ended as `LOST_UNKNOWN`.
-* Submits that were never acknowledged and did not arrive, as the client was killed first: {verdict.forgotten}.
+* Submits that were never acknowledged and never arrived, as the client was killed: {verdict.forgotten}.
 * Processes left over after the stop: {len(result.left)}.
 {complaints}
 

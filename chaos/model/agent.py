@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from chaos.model.engine import Engine
 from chaos.model.process import Process
 from chaos.model.spool import SteppedSpool
-from funcx_lab.protocol.messages import Bye, agent_codec, forwarder_codec
+from funcx_lab.protocol.messages import Bye, Results, agent_codec, forwarder_codec
 from funcx_lab_endpoint.agent_state import AgentState
 from funcx_lab_endpoint.holdings import revive
 from funcx_lab_endpoint.instructions import (
@@ -107,7 +107,7 @@ class Agent:
         if self.is_up and self._peer is not None:
             self._hang_up()
             self.state.link_down()
-            self._dial_at = self.world.clock.now + self.world.r.random()
+            self._dial_at = self.world.clock.now + 0.2 * self.world.r.random()
 
     def receive(self, life: object, data: bytes) -> None:
         """Take a frame if it is for this life."""
@@ -161,6 +161,8 @@ class Agent:
     def _do(self, instruction: Instruction) -> None:
         match instruction:
             case Send(message):
+                if isinstance(message, Results):
+                    self.world.truth.told.update(item.execution for item in message.results)
                 if self._peer is not None:
                     self.world.network.to_hub(self._peer, agent_codec.encode(message))
             case Learn(function):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from chaos.model.store import ENDPOINT
 from funcx_lab.errors import FuncxLabError
 from funcx_lab.protocol.messages import TaskOptions
-from funcx_lab.protocol.stream import NewTask, OutcomeItem, Submit, client_codec, service_codec
+from funcx_lab.protocol.stream import NewTask, OutcomeItem, client_codec, service_codec
 from funcx_lab.stream.state import StreamState
 from funcx_lab.stream.submit_queue import Route
 
@@ -70,8 +70,10 @@ class Client:
         #: what a crash leaves: submitted and not known to be settled
         self.journal: dict[str, tuple[Route, NewTask]] = {}
         self.pipe: Pipe | None = None
-        #: copies of submits that a proxy holds back
+        #: submits of broken connections that something on the way still holds
         self._late: list[bytes] = []
+        #: the network between client and service is down until then
+        self._away_until = 0.0
         self.restart()
 
     def restart(self) -> None:
@@ -139,19 +141,18 @@ class Client:
         self.truth.see(task_id, seen_of(item))
 
     def _pump(self) -> None:
+        if not self.world.calm and self.world.clock.now < self._away_until:
+            return
         if self.pipe is None:
             self.pipe = self.world.hub.connect()
             self.state.connected()
         if self.state.resend_pending and self.world.r.random() < 0.3:
             self.state.resend()
         while (message := self.state.next_message()) is not None:
-            frame = client_codec.encode(message)
-            self.pipe.up.append(frame)
-            if isinstance(message, Submit) and self.world.r.random() < 0.2:
-                self._late.append(frame)
+            self.pipe.up.append(client_codec.encode(message))
 
     def retry_late(self) -> None:
-        """Let a copy of an old submit reach the service; nobody hears the answer."""
+        """Let a submit of a broken connection reach the service after all; nobody hears the answer."""
         if self._late:
             pipe = self.world.hub.connect()
             pipe.up.append(self._late.pop())
@@ -185,9 +186,13 @@ class Client:
     def hang_up(self) -> None:
         """Give the connection up."""
         if self.pipe is not None:
+            unanswered = self.state._in_flight.values()
+            self._late += [client_codec.encode(each) for each in unanswered if self.world.r.random() < 0.5]
             self.world.hub.hang_up(self.pipe)
             self.pipe = None
             self.state.disconnected()
+            if self.world.r.random() < 0.4:
+                self._away_until = self.world.clock.now + self.world.r.choice((0.3, 1.0, 3.0))
 
     # --- what the sinks hear ------------------------------------------------------------------------
 

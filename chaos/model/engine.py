@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _EVENTS = int(zmq.EVENTS)
 #: Sessions that an endpoint may have at a time.
 LIMIT = 2
+_GIVEN = {"objects": "", "result_limit": 1000, "agent_gone_s": 20.0}
 
 
 class Router:
@@ -119,7 +120,9 @@ class Engine:
             if not process.alive:
                 self._bury(process)
         if len(self._started) < LIMIT and r.random() < 0.5:
-            arguments = self.channel.admit(now, Path("words"), objects="", result_limit=1000)
+            arguments = self.channel.admit(
+                now, Path("words"), objects="", result_limit=1000, agent_gone_s=20.0
+            )
             self._started[arguments.sid] = process = Process(self.world, self.agent, arguments)
             self.agent.processes.append(process)
         self._flush()

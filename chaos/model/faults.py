@@ -15,6 +15,12 @@ def strike(world: World) -> None:
     world.r.choices(_FAULTS, _WEIGHTS)[0](world)
 
 
+def hub_dies_unnoticed(world: World) -> None:
+    """Kill the hub service, with all that it had not committed; agents hear of it when they speak."""
+    world.restart_hub(forgetful=True)
+    world.network.hub_crashed()
+
+
 def _hub_dies(world: World) -> None:
     world.restart_hub()
     if world.r.random() < 0.6:
@@ -119,7 +125,7 @@ def _time_slice_ends(world: World) -> None:
 
 
 def _silence(world: World) -> None:
-    world.clock.now += world.r.choice((6.0, 20.0, 40.0))
+    world.clock.now += world.r.choice((1.0, 3.0, 7.0))
 
 
 def _either(world: World, first: float) -> Agent:

@@ -130,10 +130,9 @@ class Hub:
 
         self.database.submit(purge, lambda _value, _error: None)
 
-    def crash(self) -> None:
-        """Die: a prefix of what waits is on disk, nobody is told."""
-        waiting = self.database.waiting
-        self.database.crash(self.world.r.choice((0, self.world.r.randint(0, waiting))))
+    def crash(self, count: int) -> None:
+        """Die: ``count`` operations more are on disk, and nobody is told of them."""
+        self.database.crash(count)
         for pipe in self._pipes:
             pipe.conversation, pipe.is_broken = None, True
             pipe.up.clear()

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from funcx_lab.protocol.messages import forwarder_codec
+
 if TYPE_CHECKING:
     from chaos.model.world import World
 
 #: At most so many frames are under way while faults last.
 _CROWD = 120
+#: How messages with tasks, and with acknowledgements of results, begin.
+_TASKS, _ACK = b"Tasks", b"ResultAck"
 
 
 class Network:
@@ -39,6 +43,10 @@ class Network:
         if life is None:
             return False
         self._frames.append((life, peer, data))
+        if _TASKS in data[:32]:
+            self.world.dispatched()
+        elif _ACK in data[:32]:
+            self.world.acknowledged(forwarder_codec.decode(data).results)
         return True
 
     def to_hub(self, peer: bytes, data: bytes) -> None:

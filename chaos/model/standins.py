@@ -4,23 +4,39 @@ from __future__ import annotations
 
 import logging
 import secrets
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING
 
 from chaos.model.hub import AgentSocket
-from funcx_lab_endpoint import agent_state
+from funcx_lab_endpoint import agent_state, digests, link_session, outbox
 from funcx_lab_endpoint.engine import side_channel
-from funcx_lab_endpoint.worker import wire
+from funcx_lab_endpoint.worker import channel, wire
 from funcx_lab_hub_service import endpoints, facts, functions, tasks
-from funcx_lab_hub_service.forwarder import forwarder
+from funcx_lab_hub_service.forwarder import dispatch_state, forwarder
 from funcx_lab_hub_service.store import database
 
 if TYPE_CHECKING:
     from chaos.model.world import World
 
 _ON_THE_CLOCK = (endpoints, facts, functions, tasks, forwarder, database, wire)
-#: A history lasts minutes: what waits for longer waits for less here.
-ORPHAN_GRACE_S = 30.0
+#: A history lasts seconds: everybody's patience is shorter here, in proportion.
+_PATIENCE: dict[ModuleType, dict[str, float]] = {
+    agent_state: {
+        "HEARTBEAT_S": 0.5,
+        "ORPHAN_GRACE_S": 6.0,
+        "SWEEP_S": 0.5,
+        "ALONE_S": 3.0,
+        "DELIVERY_S": 2.0,
+    },
+    digests: {"DIGEST_S": 4.0},
+    link_session: {"HANDSHAKE_S": 0.5},
+    outbox: {"RESEND_S": 2.0},
+    channel: {"PATIENCE_S": 0.3, "PATIENCE_LIMIT_S": 3.0},
+    wire: {"BEAT_S": 0.4},
+    side_channel: {"BEAT_S": 0.4},
+    dispatch_state: {"SILENCE_S": 2.0, "RETRANSMIT_S": 0.5},
+    forwarder: {"_TICK_S": 0.1},
+}
 
 
 def install(world: World) -> None:
@@ -53,5 +69,9 @@ for _name in ("funcx_lab_hub_service", "funcx_lab_endpoint"):
 forwarder.AgentSocket = AgentSocket  # type: ignore[misc, assignment]
 forwarder.load_key = lambda _path: b""
 forwarder.zmq = SimpleNamespace(curve_public=lambda _secret: b"")  # type: ignore[attr-defined]
-agent_state.ORPHAN_GRACE_S = ORPHAN_GRACE_S
+for _module, _seconds in _PATIENCE.items():
+    for _name, _value in _seconds.items():
+        if not hasattr(_module, _name):
+            raise AttributeError(f"{_module.__name__} has no {_name} any more")
+        setattr(_module, _name, _value)
 wire.resident_bytes = lambda: 0

@@ -39,6 +39,10 @@ class Truth:
         #: promised with an answer; shown, by any way at all
         self.acknowledged: set[str] = set()
         self.shown: dict[str, Seen] = {}
+        #: runs whose result an agent sent
+        self.told: set[str] = set()
+        #: an agent was told to forget their results before the service had them
+        self.dropped: set[str] = set()
         self.flaws: dict[str, Any] = {}
 
     def flaw(self, kind: str, *what: Any) -> None:

@@ -35,6 +35,8 @@ def check(world: World) -> None:
         unknown = fate is Fate.UNKNOWN and task_id in truth.acknowledged
         if entry.left and item is None and (unknown or fate is Fate.THERE):
             truth.flaw("no outcome (client left)", task_id, world.states.get(task_id))
+        if task_id in truth.dropped and fate is not Fate.UNKNOWN:
+            truth.flaw("result dropped before its insert", task_id)
         if item is not None:
             truth.see(task_id, seen_of(item))
             _check_output(world, task_id)

@@ -8,7 +8,7 @@ from typing import Any
 
 from chaos.model import faults, standins
 from chaos.model.agent import Agent
-from chaos.model.client import Client
+from chaos.model.client import Client, Fate
 from chaos.model.hub import Hub
 from chaos.model.loop import Clock
 from chaos.model.network import Network
@@ -16,7 +16,7 @@ from chaos.model.store import Disk
 from chaos.model.truth import Truth
 from chaos.model.verdict import check, look
 
-TASKS, STEPS, CALM_SWEEPS = 6, 600, 600
+TASKS, STEPS, CALM_SWEEPS = 6, 1000, 600
 
 
 class World:
@@ -38,10 +38,15 @@ class World:
         r = self.r
         #: how soon calls end, how fast the clock is, how often something goes wrong
         self.pace = r.choice((0.6, 0.2, 0.04))
-        self._tempo = r.choice((0.01, 0.05, 0.2, 0.8))
-        self._rate = r.choice((0.006, 0.012, 0.025, 0.05))
-        #: how often a commit takes longer than a step
-        self._slowness = r.choice((0.0, 0.6, 0.9, 0.97)), r.choice((0.0, 0.6, 0.9))
+        self._tempo = r.choice((0.002, 0.005, 0.01))
+        self._rate = r.choice((0.004, 0.008, 0.016, 0.032))
+        #: how often a commit, and a write of a spool, takes long
+        self._slowness = r.choice((0.05, 0.3, 0.6)), r.choice((0.0, 0.4, 0.8))
+        #: until when they do, in steps
+        self._stalls: dict[object, float] = {}
+        self._step = 0
+        #: when the hub service dies, in steps
+        self._doom: int | None = None
         self.truth = Truth(r, TASKS, seed)
         self.network = Network(self)
         disk.reset()
@@ -54,10 +59,23 @@ class World:
         self.agents = [Agent(self, 0), Agent(self, 1)]
         self.agents[0].start()
 
-    def restart_hub(self) -> None:
+    def restart_hub(self, *, forgetful: bool = False) -> None:
         """Kill the hub service and start it again."""
-        self.hub.crash()
+        self.hub.crash(0 if forgetful else self.r.choice((0, self.r.randint(0, self.hub.database.waiting))))
         self.hub = Hub(self)
+
+    def dispatched(self) -> None:
+        """Take note that tasks left for an agent: a good time for a slow commit and a crash."""
+        if not self.calm and self.hub.database.waiting and self.r.random() < 0.4:
+            self._stalls["hub"] = self._step + self.r.randint(20, 120)
+            if self.r.random() < 0.6:
+                self._doom = self._step + self.r.randint(10, 120)
+
+    def acknowledged(self, results: list[tuple[str, str]]) -> None:
+        """Take note that an agent may forget results: of a task that is still to come, that is too early."""
+        for task_id, execution in results:
+            if execution in self.truth.told and self.hub.fate(task_id) is Fate.UNKNOWN:
+                self.truth.dropped.add(task_id)
 
     # --- steps --------------------------------------------------------------------------------------
 
@@ -65,9 +83,12 @@ class World:
         """Live through the history and return its flaws."""
         acts = self._acts()
         for number in range(STEPS):
-            self.progress = number / (0.7 * STEPS)
+            self._step, self.progress = number, number / (0.7 * STEPS)
             self.clock.now += self._tempo
-            if self.r.random() < self._rate:
+            if self._doom is not None and number >= self._doom:
+                self._doom = None
+                faults.hub_dies_unnoticed(self)
+            elif self.r.random() < self._rate:
                 faults.strike(self)
             else:
                 self.r.choice(acts)()
@@ -82,12 +103,12 @@ class World:
 
     def _acts(self) -> list[Callable[[], None]]:
         r = self.r
-        acts: list[Callable[[], None]] = [self.client.step, self._hear_client, self._hear_client]
-        acts += [self.client_hears] * 2 + [self._commit] * r.randint(1, 3) + [self._tick, self._age]
-        acts += [self._network] * r.randint(5, 10)
-        for agent, weight in zip(self.agents, (4, 2), strict=True):
-            acts += [agent.step, lambda agent=agent: self._write(agent)] + [agent.work] * (weight // 2)
-            acts += [lambda agent=agent: self._one_process(agent)] * weight
+        acts: list[Callable[[], None]] = [self.client.step, self._hear_client, self.client_hears] * 2
+        acts += [self._commit] * r.randint(3, 5) + [self._tick, self._age] + [self._network] * r.randint(3, 6)
+        for agent, weight in zip(self.agents, (2, 1), strict=True):
+            acts += [agent.step, agent.step, agent.work] * weight
+            acts += [lambda agent=agent: self._write(agent)]
+            acts += [lambda agent=agent: self._one_process(agent)] * (2 * weight)
         return acts
 
     def _age(self) -> None:
@@ -112,12 +133,23 @@ class World:
         self.hub.loop.run()
 
     def _commit(self) -> None:
-        if self.calm or self.r.random() >= self._slowness[0]:
+        if self._is_quick("hub", self._slowness[0]):
             self.hub.commit()
 
     def _write(self, agent: Agent) -> None:
-        if self.calm or self.r.random() >= self._slowness[1]:
+        if self._is_quick(agent, self._slowness[1]):
             agent.write()
+
+    def _is_quick(self, who: object, slowness: float) -> bool:
+        """Whether a disk does something now: some of its writes take long."""
+        if self.calm:
+            return True
+        if self._step < self._stalls.get(who, 0):
+            return False
+        if self.r.random() < slowness:
+            self._stalls[who] = self._step + self.r.randint(5, 50)
+            return False
+        return True
 
     def _one_process(self, agent: Agent) -> None:
         if agent.processes:
@@ -144,7 +176,7 @@ class World:
 
     def _sweep(self) -> None:
         """Let everything have its turn."""
-        self.clock.now += 1.0
+        self.clock.now += 0.3
         self._tick()
         self._age()
         self.client.step()

@@ -86,7 +86,7 @@ def running_service() -> Service | None:
 
 
 def is_current(service: Service) -> bool:
-    """Return whether the local hub service still runs at that address; only its files are asked.
+    """Return whether the local hub service still runs at that address with that token; only files are asked.
 
     Raises
     ------
@@ -95,7 +95,9 @@ def is_current(service: Service) -> bool:
     """
     directory = home()
     document = read_json(directory / "service.json")
-    return document is not None and document.get("url") == service.url and is_held(directory / "service.lock")
+    if document is None or document.get("url") != service.url or not is_held(directory / "service.lock"):
+        return False
+    return _read_token(directory) == service.token  # another one when its database is new
 
 
 def stop_service() -> Stopped:

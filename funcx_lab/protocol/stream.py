@@ -71,6 +71,12 @@ class Watch(msgspec.Struct, frozen=True, tag=True):
     task_ids: list[str]
 
 
+class Check(msgspec.Struct, frozen=True, tag=True):
+    """Tell me which of these tasks you have not, though you acknowledged them: a `Failed` for each."""
+
+    task_ids: list[str]
+
+
 class Follow(msgspec.Struct, frozen=True, tag=True):
     """Tell me the task's events behind ``after``, from now on too."""
 
@@ -91,7 +97,7 @@ class CancelTasks(msgspec.Struct, frozen=True, tag=True):
     task_ids: list[str]
 
 
-ClientMessage = Submit | Subscribe | Watch | Follow | Unfollow | CancelTasks
+ClientMessage = Submit | Subscribe | Watch | Check | Follow | Unfollow | CancelTasks
 
 
 # --- from the hub service ---------------------------------------------------------------------------

@@ -95,7 +95,7 @@ class Journal:
         self._directory = directory
         self._file: RecordFile | None = None
         self._open: set[str] = set()
-        # Not written before the next submit: what is handed over twice is one task all the same.
+        # Written seldom, and not at all if the file is emptied: what is handed over twice is one task.
         self._settled: list[str] = []
         self._touched: float | None = None
         self._size_at_first = 0
@@ -112,6 +112,8 @@ class Journal:
             settled = [task.task_id for task in tasks]
             self._open.difference_update(settled)
             self._settled += settled
+            if self._file is not None:
+                self._touch()
 
     def adopt(self) -> list[Entry]:
         """Take over the journals that nobody holds, and return what was not acknowledged there."""
@@ -142,18 +144,23 @@ class Journal:
         if left > 0:
             return left
         self._touched = None
-        if self._open:
-            threading.Thread(target=self._file.sync, name="funcx-lab-journal", daemon=True).start()
-        else:
+        if not self._open:
             self._clear(self._file)
+            return None
+        try:
+            self._cross_out(self._file)
+        except OSError as err:
+            self._give_up(err)
+            return None
+        threading.Thread(target=self._file.sync, name="funcx-lab-journal", daemon=True).start()
         return None
 
     def close(self) -> None:
         """Let go of the file; what is open in it is for others to adopt."""
         if self._file is not None:
-            if self._open and self._settled:
+            if self._open:
                 with contextlib.suppress(OSError):
-                    self._file.append(_encode(_Settled(self._settled)))
+                    self._cross_out(self._file)
             self._file.close(remove=not self._open)
             self._file = None
 
@@ -171,17 +178,24 @@ class Journal:
         try:
             if self._file is None:
                 self._file = RecordFile.create(self._directory)
-            if self._settled:
-                self._file.append(_encode(_Settled(self._settled)))
-                self._settled = []
             for record in _records(submitted, tasks):
                 self._file.append(_encode(record))
         except OSError as err:
             self._give_up(err)
             return
         self._open.update([task.task_id for _, task in tasks])
+        self._touch()
+
+    def _touch(self) -> None:
         if self._touched is None:
             self._touched = time.monotonic()
+
+    def _cross_out(self, file: RecordFile) -> None:
+        # What was submitted once more since then is open again.
+        settled = [task_id for task_id in self._settled if task_id not in self._open]
+        self._settled = []
+        if settled:
+            file.append(_encode(_Settled(settled)))
 
     def _clear(self, file: RecordFile) -> None:
         self._settled = []
@@ -242,16 +256,16 @@ class Journal:
 
 def _records(submitted: float, tasks: Sequence[tuple[Route, NewTask]]) -> Iterator[_Added]:
     """Gather neighbours that share a route."""
+    if len(tasks) == 1:  # one call after another
+        yield _added(submitted, tasks[0][0], [tasks[0][1]])
+        return
     for start in range(0, len(tasks), _TASKS_A_RECORD):
         for route, some in itertools.groupby(tasks[start : start + _TASKS_A_RECORD], itemgetter(0)):
-            yield _Added(
-                submitted,
-                route.endpoint,
-                route.function_id,
-                route.group_id,
-                route.options,
-                [task for _, task in some],
-            )
+            yield _added(submitted, route, [task for _, task in some])
+
+
+def _added(submitted: float, route: Route, tasks: list[NewTask]) -> _Added:
+    return _Added(submitted, route.endpoint, route.function_id, route.group_id, route.options, tasks)
 
 
 def _read(file: RecordFile) -> tuple[list[Entry], int]:

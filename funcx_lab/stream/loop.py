@@ -133,6 +133,7 @@ class Loop:
                     self.fail_everything(error)
                     return
                 self._disconnect()
+                self._state.doubts = True
                 # Said aloud once per outage, when it lasts: whoever waits wants to know what for.
                 level = logging.WARNING if pause.is_long_now else logging.INFO
                 logger.log(level, "The stream to %s is down: %s", self._transport.service.url, error)
@@ -185,10 +186,10 @@ class Loop:
                 time.sleep(NAP_S)
             if connection.ended:
                 break
-            readable = self._sleep(PING_S, connection)
+            if self._sleep(PING_S, connection) and self._receive(connection):
+                heard = time.monotonic()
+                continue
             now = time.monotonic()
-            if readable and self._receive(connection):
-                heard = now
             if slept_s() - slept > SLEPT_S:
                 raise TransportError("This machine was asleep.")
             if now - heard > SILENCE_S:
@@ -216,6 +217,7 @@ class Loop:
         for message in messages:
             self._state.receive(service_codec.decode(message))
         self._release()
+        self._keep_missing()
         if self._state.resend_pending and self._resend_at is None:
             self._wait_to_resend()
         elif self._state.refusal is None:
@@ -272,6 +274,18 @@ class Loop:
             if settled:
                 self._journal.settle(tasks)
             tasks.clear()
+
+    def _keep_missing(self) -> None:
+        """Take back what the service has lost."""
+        if missing := self._state.missing:
+            logger.warning(
+                "%s has lost %d tasks that it had acknowledged: they are sent again.",
+                *(self._transport.service.url, len(missing)),
+            )
+            for _, task in missing:
+                self.room.reserve(cost(task), lambda: True)
+            self._journal.add(missing)
+            missing.clear()
 
     def _adopt(self) -> None:
         """Hand over the tasks of processes that are gone."""

@@ -14,18 +14,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from funcx_lab.errors import (
+    EndpointLost,
     FuncxLabError,
     NotAuthenticated,
     NotAuthorized,
     ProtocolError,
     ServiceUnavailable,
     StoreDamaged,
+    TaskGone,
+    TaskNotFound,
     TooManyRequests,
     error_from_document,
 )
 from funcx_lab.protocol.stream import (
     Cancelled,
     CancelTasks,
+    Check,
     ClientMessage,
     Failed,
     Follow,
@@ -41,36 +45,17 @@ from funcx_lab.protocol.stream import (
     Watch,
 )
 from funcx_lab.sinks import CancelSink, EventSink, TaskSink
+from funcx_lab.stream.entries import CancelEntry, GroupEntry, TaskEntry
 from funcx_lab.stream.listeners import IDS_AT_ONCE, Listeners
 from funcx_lab.stream.submit_queue import Route, SubmitQueue
 
 __all__ = ["IDS_AT_ONCE", "StreamState"]
 
 
-@dataclass(slots=True)
-class _Group:
-    cursor: int = 0
-    waiting: int = 0
-    subscribed: bool = False
-
-
-@dataclass(slots=True)
-class _Task:
-    #: None: nobody waits for its outcome
-    group: _Group | None
-    task: NewTask
-    sink: TaskSink
-    sent: bool = False
-    #: sent by an earlier process or connection, and not answered: the service may have it
-    doubtful: bool = False
-    accepted: bool = False
-
-
-@dataclass(slots=True)
-class _CancelCall:
-    sink: CancelSink
-    task_ids: list[str]
-    done: frozenset[str]
+_FORGOTTEN = (
+    "The hub service had acknowledged the task and has lost it, and nobody can say whether it ran; "
+    "at_most_once forbids another run."
+)
 
 
 @dataclass
@@ -84,6 +69,11 @@ class StreamState:
     settled : list of NewTask
         Acknowledged, refused for good or cancelled before they were sent, since the caller last emptied
         the list: they need no room and no journal any more.
+    missing : list of (Route, NewTask)
+        Acknowledged once and not known to the service any more, since the caller last emptied the list:
+        they are sent again.
+    doubts : bool
+        The service may have been started again since: `connected` asks whether it has what it acknowledged.
     resend_pending : bool
         The service takes no tasks for now: none are sent until `resend`, which is called after a pause.
     refusal : FuncxLabError or None
@@ -92,25 +82,27 @@ class StreamState:
 
     taken: list[tuple[Route, NewTask]] = field(default_factory=list)
     settled: list[NewTask] = field(default_factory=list)
+    missing: list[tuple[Route, NewTask]] = field(default_factory=list)
+    doubts: bool = False
     resend_pending: bool = False
     refusal: FuncxLabError | None = None
     _open: bool = False
     _requests: int = 0
-    _tasks: dict[str, _Task] = field(default_factory=dict)
-    _groups: dict[str, _Group] = field(default_factory=dict)
+    _tasks: dict[str, TaskEntry] = field(default_factory=dict)
+    _groups: dict[str, GroupEntry] = field(default_factory=dict)
     _unsent: SubmitQueue = field(default_factory=SubmitQueue)
     _in_flight: dict[int, Submit] = field(default_factory=dict)
     _listeners: Listeners = field(default_factory=Listeners)
-    _cancels: dict[int, _CancelCall] = field(default_factory=dict)
+    _cancels: dict[int, CancelEntry] = field(default_factory=dict)
     _outbox: deque[ClientMessage] = field(default_factory=deque)
 
     # --- what callers want ------------------------------------------------------------------------
 
     def submit(self, route: Route, task: NewTask, sink: TaskSink) -> None:
         """Take a new task."""
-        group = self._groups.get(route.group_id) or self._groups.setdefault(route.group_id, _Group())
+        group = self._groups.get(route.group_id) or self._groups.setdefault(route.group_id, GroupEntry())
         group.waiting += 1
-        self._tasks[task.task_id] = _Task(group, task, sink)
+        self._tasks[task.task_id] = TaskEntry(group, route, task, sink)
         self._unsent.put(route, task)
         self.taken.append((route, task))
         if not group.subscribed:
@@ -119,7 +111,7 @@ class StreamState:
     def hand_over(self, route: Route, task: NewTask, sink: TaskSink) -> None:
         """Take a task that is in the journal; ``sink`` hears whether it is taken, not how it ends."""
         if task.task_id not in self._tasks:
-            self._tasks[task.task_id] = _Task(None, task, sink, doubtful=True)
+            self._tasks[task.task_id] = TaskEntry(None, route, task, sink, doubtful=True)
             self._unsent.put(route, task)
 
     def watch(self, task_id: str, sink: TaskSink) -> None:
@@ -151,7 +143,7 @@ class StreamState:
             sink.answer(here)
             return
         request = self._next_request()
-        self._cancels[request] = _CancelCall(sink, elsewhere, here)
+        self._cancels[request] = CancelEntry(sink, elsewhere, here)
         if self._open:
             self._outbox.append(CancelTasks(request, elsewhere))
 
@@ -166,6 +158,9 @@ class StreamState:
             if group.waiting:
                 self._subscribe(group_id, group)
         self._outbox.extend(self._in_flight.values())
+        if self.doubts:
+            self.doubts = False
+            self._check()
         self._outbox.extend(self._listeners.messages(self._is_known))
         for request, call in self._cancels.items():
             self._outbox.append(CancelTasks(request, call.task_ids))
@@ -193,7 +188,7 @@ class StreamState:
             return self._outbox.popleft()
         if self.resend_pending or (self.refusal is not None and self._in_flight):
             return None
-        return self._next_submit()
+        return self._next_submit() if self._unsent else None
 
     @property
     def idle(self) -> bool:
@@ -251,10 +246,16 @@ class StreamState:
         self._requests += 1
         return self._requests
 
-    def _subscribe(self, group_id: str, group: _Group) -> None:
+    def _subscribe(self, group_id: str, group: GroupEntry) -> None:
         if self._open:
             group.subscribed = True
             self._outbox.append(Subscribe(group_id, group.cursor))
+
+    def _check(self) -> None:
+        """Ask whether the service has what it acknowledged: its disk may have been hurt meanwhile."""
+        accepted = [task_id for task_id, entry in self._tasks.items() if entry.accepted]
+        for start in range(0, len(accepted), IDS_AT_ONCE):
+            self._outbox.append(Check(accepted[start : start + IDS_AT_ONCE]))
 
     def _next_submit(self) -> Submit | None:
         route, tasks, dropped = self._unsent.next_run(self._tasks.__contains__)
@@ -285,7 +286,7 @@ class StreamState:
         self._listeners.cancelled(task_id)
         return True
 
-    def _forget(self, task_id: str) -> _Task | None:
+    def _forget(self, task_id: str) -> TaskEntry | None:
         entry = self._tasks.pop(task_id, None)
         if entry is not None and entry.group is not None:
             entry.group.waiting -= 1
@@ -360,10 +361,24 @@ class StreamState:
             self._submitted(message.request, dict.fromkeys((task.task_id for task in submit.tasks), error))
         elif (call := self._cancels.pop(message.request, None)) is not None:
             call.sink.fail(error)
+        elif isinstance(error, TaskNotFound) and (entry := self._tasks.get(message.task_id)) is not None:
+            if entry.accepted:
+                self._missed(entry)
+        elif isinstance(error, TaskGone):
+            self._refuse(message.task_id, error)
         elif message.task_id:
             self._listeners.fail(message.task_id, error)
         elif isinstance(error, (NotAuthenticated, NotAuthorized, ProtocolError)):
             raise error
+
+    def _missed(self, entry: TaskEntry) -> None:
+        """Send a task again that the service has acknowledged and lost, unless it may run only once."""
+        if entry.runs_once:
+            self._refuse(entry.task.task_id, EndpointLost(_FORGOTTEN))
+            return
+        entry.accepted = entry.sent = False
+        self._unsent.put(entry.route, entry.task)
+        self.missing.append((entry.route, entry.task))
 
 
 def _is_for_now(error: FuncxLabError) -> bool:

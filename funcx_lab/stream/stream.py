@@ -126,16 +126,14 @@ class Stream:
         self._reset()
 
     def _say(self, *command: Any) -> None:
-        self._check()
-        self._loop.inbox.put(command)
+        loop = self._loop
+        if loop.error is not None:
+            raise loop.error
+        loop.inbox.put(command)
         if self._thread is None:
             self._start()
         elif (error := self.error) is not None:  # the thread ended between the first look and the append
-            self._loop.fail_everything(error)
-
-    def _check(self) -> None:
-        if self.error is not None:
-            raise self.error
+            loop.fail_everything(error)
 
     def _start(self) -> None:
         with self._lock:

@@ -68,6 +68,8 @@ class WebSocket:
         self._protocol = ClientProtocol(parse_uri(self._url), max_size=FRAME_LIMIT)
         self._output = bytearray()
         self._message = bytearray()
+        # One for all: a block of this size would be mapped and unmapped at each reading.
+        self._input = memoryview(bytearray(_BLOCK))
         self._ended = False
         port = parts.port or _PORTS[parts.scheme]
         try:
@@ -159,18 +161,18 @@ class WebSocket:
         heard = False
         while True:
             try:
-                data = self._socket.recv(_BLOCK)
+                size = self._socket.recv_into(self._input)
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 return heard
             except OSError as err:
                 raise TransportError(f"{self._url}: the connection broke: {err}.") from err
-            if not data:
+            if not size:
                 self._ended = True
                 self._protocol.receive_eof()
                 return True
             heard = True
-            self._protocol.receive_data(data)
-            if len(data) < _BLOCK and not isinstance(self._socket, ssl.SSLSocket):
+            self._protocol.receive_data(bytes(self._input[:size]))
+            if size < _BLOCK and not isinstance(self._socket, ssl.SSLSocket):
                 return True
 
     def _assemble(self, frame: Frame) -> bytes | None:

@@ -222,6 +222,10 @@ class Tasks:
             before = found[-1].key
         return page
 
+    def known(self, principal: Principal, task_ids: Sequence[str]) -> set[str]:
+        """Return which of the ids tasks of the principal's have."""
+        return store.owned_ids(self._database.reader, principal.user, task_ids)
+
     def counts(self, principal: Principal) -> dict[TaskState, int]:
         """Return how many of the principal's tasks are in each state."""
         return store.counts(self._database.reader, principal.user)

@@ -12,6 +12,7 @@ from funcx_lab.errors import FuncxLabError, NotAuthenticated, ServiceError
 from funcx_lab.protocol.stream import (
     Cancelled,
     CancelTasks,
+    Check,
     ClientMessage,
     Failed,
     Follow,
@@ -35,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 #: From so many submitted, uncommitted bytes on, no further message should be read.
 _UNCOMMITTED_LIMIT = 16 * 1024 * 1024
-_WATCHES_A_TURN = 64
+_WATCHES_A_TURN, _CHECKS_A_TURN = 64, 500
 
 
 class Conversation:
@@ -63,6 +64,7 @@ class Conversation:
             Submit: self._submit,
             Subscribe: self._subscribe,
             Watch: self._watch,
+            Check: self._check,
             Follow: self._follow,
             Unfollow: self._unfollow,
             CancelTasks: self._cancel,
@@ -203,6 +205,18 @@ class Conversation:
             self.fail(0, err, task_id)
             return False
         return True
+
+    def _check(self, request: Check) -> None:
+        self._keep(self._check_all(request.task_ids))
+
+    async def _check_all(self, task_ids: list[str]) -> None:
+        tasks = self._services.tasks
+        for start in range(0, len(task_ids), _CHECKS_A_TURN):
+            piece = task_ids[start : start + _CHECKS_A_TURN]
+            for task_id in set(piece) - tasks.known(self._principal, piece):
+                await self._exists(task_id)
+            await self._outbox.drained()
+            await asyncio.sleep(0)
 
     def _watch_one(self, task_id: str) -> None:
         outcome = self._services.tasks.outcome(self._principal, task_id)

@@ -89,6 +89,19 @@ def known_ids(connection: sqlite3.Connection, task_ids: Sequence[str]) -> set[st
     return found
 
 
+def owned_ids(connection: sqlite3.Connection, owner: str, task_ids: Sequence[str]) -> set[str]:
+    """Return which of the ids tasks of the owner's have."""
+    found: set[str] = set()
+    for marks, piece in chunks(task_ids):
+        rows = connection.execute(
+            f"SELECT t.task_id FROM tasks t JOIN users u ON u.id = t.owner WHERE t.task_id IN ({marks})"  # noqa: S608  # marks only
+            " AND u.name = ?",
+            (*piece, owner),
+        )
+        found.update(row[0] for row in rows)
+    return found
+
+
 def select_by_ids(connection: sqlite3.Connection, owner: str, task_ids: Sequence[str]) -> list[TaskRecord]:
     """Return the owner's tasks among ``task_ids``, in that order."""
     found: dict[str, TaskRecord] = {}

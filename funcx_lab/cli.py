@@ -193,7 +193,7 @@ def _show(service: Service, as_json: bool) -> int:
     print(f"Hub service {service.url} (version {document['version']}, user {document['user']})")
     print(f"Token       {document['token_file'] or 'from the environment'}")
     for entry in document["endpoints"]:
-        reason = f"  {entry['reason']}" if entry.get("reason") and entry["state"] != "online" else ""
+        reason = f"  {entry['reason']}" if entry.get("reason") else ""
         print(f"Endpoint    {entry['name']}  {entry['state']}  {entry['endpoint_id']}{reason}")
     if not document["endpoints"]:
         print("Endpoint    none yet")

@@ -74,6 +74,7 @@ class Client:
         self._late: list[bytes] = []
         #: the network between client and service is down until then
         self._away_until = 0.0
+        self._likes_room = world.r.random() < 0.6
         self.restart()
 
     def restart(self) -> None:
@@ -106,7 +107,7 @@ class Client:
         """Do one thing."""
         world, r = self.world, self.world.r
         for task_id, entry in self.entries.items():
-            if not entry.submitted and (world.calm or self.truth.born[task_id] <= world.progress):
+            if not entry.submitted and self._is_time_for(task_id):
                 entry.submitted = True
                 self.state.submit(
                     self._route(task_id), NewTask(task_id, b"in"), Sink(self, task_id, self.state)
@@ -123,6 +124,13 @@ class Client:
             elif r.random() < 0.15:
                 self._look(task_id, entry)
         self._pump()
+
+    def _is_time_for(self, task_id: str) -> bool:
+        """Whether a task is to be submitted; some wait until it can leave at once for its endpoint."""
+        if self.world.calm:
+            return True
+        late = self.world.progress > 1.0 or not self._likes_room
+        return self.truth.born[task_id] <= self.world.progress and (late or self.world.hub.has_room)
 
     def _leave(self, task_id: str, entry: Entry) -> None:
         """Never ask for this task again; a new life that knows nothing of it is the simplest way."""

@@ -137,6 +137,12 @@ class Hub:
             pipe.conversation, pipe.is_broken = None, True
             pipe.up.clear()
 
+    @property
+    def has_room(self) -> bool:
+        """Whether a new task would leave for the endpoint ahead of its commit."""
+        state = self.forwarder.state(self.world.disk.endpoint_id)
+        return state.ready and not state.backlog and not state._fetching
+
     # --- looking ------------------------------------------------------------------------------------
 
     def outcome(self, task_id: str) -> OutcomeItem | None:

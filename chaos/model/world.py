@@ -67,9 +67,10 @@ class World:
     def dispatched(self) -> None:
         """Take note that tasks left for an agent: a good time for a slow commit and a crash."""
         if not self.calm and self.hub.database.waiting and self.r.random() < 0.4:
-            self._stalls["hub"] = self._step + self.r.randint(20, 120)
-            if self.r.random() < 0.6:
-                self._doom = self._step + self.r.randint(10, 120)
+            stall = self.r.choice((60, 200, 400))
+            self._stalls["hub"] = self._step + stall
+            if self.r.random() < 0.5:
+                self._doom = self._step + self.r.randint(10, stall)
 
     def acknowledged(self, results: list[tuple[str, str]]) -> None:
         """Take note that an agent may forget results: of a task that is still to come, that is too early."""
@@ -153,7 +154,9 @@ class World:
 
     def _one_process(self, agent: Agent) -> None:
         if agent.processes:
-            self.r.choice(agent.processes).step()
+            process = self.r.choice(agent.processes)
+            for _ in range(self.r.randint(1, 3)):
+                process.step()
 
     # --- the end ------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import time
 
 from funcx_lab.errors import FuncxLabError
 
+_BOOTTIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 #: Nobody may ask for a longer pause than this, in seconds.
 LONGEST_ASKED_S = 3600.0
 
@@ -56,5 +57,4 @@ def slept_s() -> float:
 
     Where the system does not count that, the wall clock is compared, and a step of it counts as sleep.
     """
-    clock = getattr(time, "CLOCK_BOOTTIME", None)
-    return (time.clock_gettime(clock) if clock is not None else time.time()) - time.monotonic()
+    return (time.clock_gettime(_BOOTTIME) if _BOOTTIME is not None else time.time()) - time.monotonic()

@@ -121,6 +121,18 @@ def test_what_is_older_than_14_days_is_forgotten(directory, caplog, monkeypatch)
     assert "14 days" in caplog.text
 
 
+def test_what_is_acknowledged_is_crossed_out_soon_unless_it_is_open_again(directory, monkeypatch) -> None:
+    monkeypatch.setattr(os, "fdatasync", lambda _: None)  # which holds the lock while it lasts
+    journal = Journal(directory)
+    journal.add(tasks(1, 2, 3))
+    journal.settle([NewTask("1"), NewTask("2")])
+    journal.add(tasks(2))
+    journal.tend(module.time.monotonic() + module.SYNC_S)
+    journal.settle([NewTask("3")])
+    journal.abandon()  # no last word, as after a kill
+    assert adopted(directory) == tasks(2, 3)
+
+
 def test_a_large_journal_is_written_anew_without_what_is_settled(directory, monkeypatch) -> None:
     monkeypatch.setattr(module, "REWRITE_BYTES", 10_000)
     first = Journal(directory)

@@ -37,6 +37,7 @@ from funcx_lab_hub_service.listening import CappedServer, Ports, bind, connectio
 from funcx_lab_hub_service.local_endpoint import LocalEndpoint
 from funcx_lab_hub_service.objects import Objects
 from funcx_lab_hub_service.store.backup import Backups
+from funcx_lab_hub_service.store.boot import is_copy
 from funcx_lab_hub_service.store.database import Database
 from funcx_lab_hub_service.store.reserve import Reserve
 from funcx_lab_hub_service.store.tasks import live_by_owner
@@ -145,6 +146,8 @@ class HubService:
         open_tasks = live_by_owner(database.reader) if quotas.any else {}
         admission = Admission(quotas, open_tasks, self.reserve.check)
         tasks = Tasks(database, endpoints, functions, feed, admission=admission)
+        if not self.damage and is_copy(database.reader):
+            tasks.facts.end_doubtful()
         self.forwarder = Forwarder(
             tasks,
             endpoints,

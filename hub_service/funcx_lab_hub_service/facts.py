@@ -126,15 +126,19 @@ class Facts:
 
     def end_abandoned(self) -> None:
         """End the tasks whose endpoint was deleted."""
+        self._end_some(self._writer.end_abandoned)
 
+    def end_doubtful(self) -> None:
+        """End what must not run twice and may have run, as an older copy of the database was put back."""
+        self._end_some(self._writer.end_doubtful)
+
+    def _end_some(self, end: Callable[[sqlite3.Connection, float], list[Ended]]) -> None:
         def committed(ended: list[Ended] | None, error: BaseException | None) -> None:
             if ended and error is None:
                 self.publish(ended)
 
         with contextlib.suppress(ServiceUnavailable):  # stopping or damaged: the next start does it
-            self._database.submit(
-                lambda connection: self._writer.end_abandoned(connection, self._clock()), committed
-            )
+            self._database.submit(lambda connection: end(connection, self._clock()), committed)
 
     def lease_queued(
         self,

@@ -58,6 +58,8 @@ def copy_to(database: Path, target: Path) -> None:
     try:
         with contextlib.closing(sqlite3.connect(database, isolation_level=None, timeout=30)) as connection:
             connection.execute("VACUUM INTO ?", (str(scratch),))
+        with contextlib.closing(sqlite3.connect(scratch, isolation_level=None)) as connection:
+            boot.mark_copy(connection)
         _sync(scratch)
         scratch.replace(target)
         _sync(target.parent)

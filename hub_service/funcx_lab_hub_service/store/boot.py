@@ -1,7 +1,8 @@
 """Which life of the service this is: a number that never repeats, even when an old copy is put back.
 
 ``boot.json`` stands beside the database and is never part of a backup. When the database's own number is
-behind the file's, somebody put an older copy back: the count goes on from the file's, under a new epoch.
+behind the file's, or the database says that it is a copy, somebody put an older copy back: the count goes on
+from the file's, under a new epoch.
 """
 
 from __future__ import annotations
@@ -74,14 +75,32 @@ def new_epoch() -> str:
     return secrets.token_hex(8)
 
 
+def mark_copy(connection: sqlite3.Connection) -> None:
+    """Let the database say that it is a copy, so that it is not taken for the original one day."""
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
+        connection.execute("INSERT OR REPLACE INTO meta VALUES ('copy', 1)")
+
+
+def is_copy(connection: sqlite3.Connection) -> bool:
+    """Whether the database is a copy that was put back, and nobody has drawn the consequences yet."""
+    return connection.execute("SELECT 1 FROM meta WHERE key = 'copy'").fetchone() is not None
+
+
+def unmark_copy(connection: sqlite3.Connection) -> None:
+    """Let the database be the original."""
+    connection.execute("DELETE FROM meta WHERE key = 'copy'")
+
+
 def count(connection: sqlite3.Connection, database: Path) -> Boot:
     """Count this life and return it; it is on disk then."""
     last = read(database)
     stored = int(connection.execute("SELECT value FROM meta WHERE key = 'boot'").fetchone()[0])
     if last is None:
-        boot = Boot(stored + 1, new_epoch())
-    elif stored < last.boot:
-        boot = Boot(last.boot + 1, new_epoch())
+        boot = Boot(stored + (UNKNOWN_LIVES if is_copy(connection) else 1), new_epoch())
+    elif stored < last.boot or is_copy(connection):
+        boot = Boot(max(stored, last.boot) + 1, new_epoch())
+        if stored:
+            mark_copy(connection)
         found = f"is an older copy, of start {stored}" if stored else "was missing and is new"
         log.warning(
             "%s %s; the last start was number %d. What happened since is known to clients and endpoints "

@@ -13,6 +13,7 @@ from funcx_lab.protocol.states import TaskState
 from funcx_lab.protocol.stream import OutcomeItem
 from funcx_lab_hub_service.store import events as event_log
 from funcx_lab_hub_service.store import moves
+from funcx_lab_hub_service.store.boot import unmark_copy
 from funcx_lab_hub_service.store.endings import (
     LOSS_LIMIT,
     abandoned,
@@ -194,6 +195,21 @@ class OutcomeWriter:
         for *row, name in rows:
             ended.append(self._end(group, _Task(row), abandoned(name), now, []))
         group.flush()
+        return ended
+
+    def end_doubtful(self, connection: sqlite3.Connection, now: float) -> list[Ended]:
+        """End the live at_most_once tasks of an older copy that was put back: they may have run since."""
+        ended, group = [], _Group(connection)
+        rows = connection.execute(
+            f"{_SELECT.replace('t.execution', 't.execution, t.options', 1)}"
+            " WHERE t.state IN (0, 1, 2, 3, 4) AND t.outcome_seq IS NULL AND t.options IS NOT NULL"
+        ).fetchall()
+        for *row, blob in rows:
+            options = options_of(blob)
+            if options is not None and options.at_most_once:
+                ended.append(self._end(group, _Task(row), lost_unknown(), now, []))
+        group.flush()
+        unmark_copy(connection)
         return ended
 
     def expire(self, connection: sqlite3.Connection, now: float, ttl_s: float, limit: int) -> list[Ended]:

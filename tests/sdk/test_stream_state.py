@@ -6,18 +6,22 @@ import random
 import pytest
 
 from funcx_lab.errors import (
+    EndpointLost,
     EndpointNotFound,
     FuncxLabError,
     NotAuthenticated,
     ServiceUnavailable,
     StorageFull,
     StoreDamaged,
+    TaskGone,
+    TaskNotFound,
     TooManyRequests,
 )
-from funcx_lab.protocol.messages import Event
+from funcx_lab.protocol.messages import Event, TaskOptions
 from funcx_lab.protocol.stream import (
     Cancelled,
     CancelTasks,
+    Check,
     Failed,
     Follow,
     NewTask,
@@ -310,6 +314,65 @@ def test_after_a_break_only_the_unacknowledged_is_sent_again(state) -> None:
     assert again[0] == Subscribe("group", 0)
     assert again[1] == messages[2]
     assert again[2].tasks == [NewTask("3")]
+
+
+def lose(state: StreamState, *task_ids: str) -> list:
+    """Connect to a service that has lost tasks which it had acknowledged; return what is said then."""
+    state.disconnected()
+    state.doubts = True
+    state.connected()
+    said = sent(state)
+    for task_id in task_ids:
+        state.receive(Failed(0, TaskNotFound("no").as_document(), task_id))
+    return said
+
+
+def test_what_the_service_acknowledged_and_has_lost_is_sent_again(state) -> None:
+    first, second = submit(state, "1"), submit(state, "2")
+    sent(state)
+    state.receive(Submitted(1))
+    state.taken.clear()
+    assert lose(state, "1") == [Subscribe("group", 0), Check(["1", "2"])]
+    assert state.missing == [(ROUTE, NewTask("1"))]
+    state.receive(Failed(0, TaskNotFound("again").as_document(), "1"))
+    assert len(state.missing) == 1
+    [again] = sent(state)
+    assert again.tasks == [NewTask("1")]
+    state.settled.clear()
+    state.receive(Submitted(again.request))
+    assert state.settled == [NewTask("1")]
+    state.receive(outcome("1"))
+    state.receive(outcome("2"))
+    assert first.heard == ["accepted", "accepted", "success"]
+    assert second.heard == ["accepted", "success"]
+    assert state.idle
+
+
+def test_a_connection_that_only_ended_asks_nothing(state) -> None:
+    submit(state, "1")
+    sent(state)
+    state.receive(Submitted(1))
+    state.disconnected()
+    state.connected()
+    assert sent(state) == [Subscribe("group", 0)]
+
+
+def test_what_was_lost_and_may_run_only_once_fails(state) -> None:
+    sink = submit(state, "1", ROUTE._replace(options=TaskOptions(at_most_once=True)))
+    sent(state)
+    state.receive(Submitted(1))
+    lose(state, "1")
+    assert sink.heard == ["accepted", EndpointLost]
+    assert state.missing == sent(state) == []
+
+
+def test_a_task_whose_retention_is_over_fails(state) -> None:
+    sink = submit(state, "1")
+    sent(state)
+    state.receive(Submitted(1))
+    lose(state)
+    state.receive(Failed(0, TaskGone("gone").as_document(), "1"))
+    assert sink.heard == ["accepted", TaskGone]
 
 
 def test_a_group_resumes_behind_the_last_outcome_of_its_own_tasks(state) -> None:

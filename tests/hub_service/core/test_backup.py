@@ -14,6 +14,7 @@ import pytest
 import sqlite_utils
 
 from funcx_lab.errors import ConfigError, StoreDamaged
+from funcx_lab.protocol.messages import TaskOptions
 from funcx_lab_hub_service.auth.principals import Principal
 from funcx_lab_hub_service.store import backup, boot, schema
 from funcx_lab_hub_service.store.backup import Backups
@@ -234,6 +235,38 @@ def test_a_boot_number_is_never_used_twice_when_an_old_copy_is_put_back_by_hand(
     assert asyncio.run(use(path)) == 6
     boot.boot_file(path).unlink()  # an upgrade from a release without the file
     assert asyncio.run(use(path)) == 7
+
+
+def test_a_backup_of_this_very_life_is_known_as_old(tmp_path: Path) -> None:
+    path = tmp_path / "hub.db"
+    asyncio.run(use(path, "a"))
+    made, epoch = Backups(path, 1).make(), boot.read(path).epoch
+    shutil.copyfile(made, path)
+    assert asyncio.run(use(path)) == 2
+    assert boot.read(path).epoch != epoch
+
+
+def test_what_must_run_once_is_not_run_again_from_an_older_copy(tools: Any, tmp_path: Path) -> None:
+    path = tmp_path / "hub.db"
+
+    async def main() -> None:
+        async with tools.opened() as core:
+            once = await core.submit_one(options=TaskOptions(at_most_once=True))
+            usual = await core.submit_one()
+            Backups(path, 1).make()
+        [made] = backup.backups(path)
+        backup.restore(path, made)
+        for ends in (1, 0):
+            async with tools.opened() as core:
+                assert boot.is_copy(core.database.reader) == bool(ends)
+                if ends:
+                    core.tasks.facts.end_doubtful()
+                await core.database.write(lambda connection: None)
+                assert core.tasks.outcome(ME, once).error.code == "LOST_UNKNOWN"
+                assert core.tasks.outcome(ME, usual) is None
+                assert not boot.is_copy(core.database.reader)
+
+    tools.run(main())
 
 
 def test_a_boot_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ class Batch:
     """
 
     def __init__(self, task_group_id: str | None = None) -> None:
-        self.task_group_id = task_group_id
+        self.task_group_id = None if task_group_id is None else str(task_group_id)
         self.tasks: list[BatchedTask] = []
 
     def add(

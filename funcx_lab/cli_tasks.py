@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 AddCommand = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
 
 _COLUMNS = ("task_id", "state", "label", "endpoint_name", "received", "took", "reason")
+_LABEL_WIDTH = 40
 
 
 def add_commands(add: AddCommand) -> None:
@@ -163,7 +164,8 @@ def _row(record: dict[str, Any]) -> Iterable[str]:
             started, ended = record.get("started"), record.get("ended")
             value = f"{ended - started:.2f} s" if started and ended else ""
         elif column == "label":
-            value = value or record.get("function_name")
+            value = " ".join(str(value or record.get("function_name") or "").split())
+            value = value if len(value) <= _LABEL_WIDTH else value[: _LABEL_WIDTH - 3] + "..."
         elif column == "reason" and record.get("error"):
             error = record["error"]
             value = f"{error.get('type') or error['code']}: {error['message']}".splitlines()[0]

@@ -67,7 +67,7 @@ class FuncXClient(Queries):
         legacy.check_client(funcx_service_address, others)
         service = find_service(funcx_service_address, token)
         self.connection = Connection(service, http_timeout, trust=trust_results)
-        self.task_group_id = task_group_id or new_id()
+        self.task_group_id = str(task_group_id or new_id())
 
     def __repr__(self) -> str:
         return f"<FuncXClient of {self.connection.transport.service.url}>"

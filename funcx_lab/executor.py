@@ -77,7 +77,7 @@ class Executor(concurrent.futures.Executor):
         )
         self._connection = (client or FuncXClient()).connection
         self.endpoint = self._connection.endpoint(endpoint)
-        self.task_group_id = task_group_id or new_id()
+        self.task_group_id = str(task_group_id or new_id())
         self._routes: dict[str, Route] = {}
         self._unfinished: set[TaskFuture[Any]] = set()
         self._is_shut_down = False

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from funcx_lab.errors import UsageError
-from funcx_lab.protocol.messages import TaskOptions
+from funcx_lab.protocol.messages import LABEL_LIMIT, LONGEST_S, RETRIES_LIMIT, TaskOptions
 
 #: Keywords of calls that also take the function's own; the prefix keeps them apart.
 _PREFIX = "task_"
@@ -44,15 +43,19 @@ def make_options(
     UsageError
         For a value that makes no sense, and for ``retries`` together with ``at_most_once``.
     """
-    if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
-        raise UsageError(f"retries must be a whole number from 0 on, not {retries!r}.")
+    if isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= RETRIES_LIMIT:
+        raise UsageError(f"retries must be a whole number from 0 to {RETRIES_LIMIT:,}, not {retries!r}.")
+    if not isinstance(at_most_once, bool):
+        raise UsageError(f"at_most_once must be True or False, not {at_most_once!r}.")
+    if label is not None and (not isinstance(label, str) or len(label) > LABEL_LIMIT):
+        raise UsageError(f"label must be text of at most {LABEL_LIMIT} characters, not {label!r:.80}.")
     if retries and at_most_once:
         raise UsageError("retries and at_most_once exclude each other: say which of the two you mean.")
     if label is None and not retries and not at_most_once and walltime is None and ttl is None:
         return None
     return TaskOptions(
         walltime_s=_seconds("walltime", walltime),
-        at_most_once=bool(at_most_once),
+        at_most_once=at_most_once,
         label=label,
         retries=retries,
         ttl_s=_seconds("ttl", ttl),
@@ -74,6 +77,6 @@ def take_options(keywords: dict[str, Any]) -> TaskOptions | None:
 def _seconds(name: str, value: float | None) -> float | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
-        raise UsageError(f"{name} must be a number of seconds above 0, not {value!r}.")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= LONGEST_S:
+        raise UsageError(f"{name} must be a number of seconds above 0, ten years at most, not {value!r}.")
     return float(value)

@@ -22,6 +22,11 @@ FRAME_LIMIT = 16 * 1024 * 1024
 #: Senders close a message when its payloads reach this many bytes.
 MESSAGE_TARGET = 4 * 1024 * 1024
 
+#: The longest walltime and time to live, in seconds (ten years): clocks end somewhere behind it.
+LONGEST_S = 10 * 365 * 86400.0
+#: Characters of a label, and how often a call may be run again when asked to.
+LABEL_LIMIT, RETRIES_LIMIT = 200, 1_000_000
+
 #: What the database can hold: larger numbers are refused with the message they came in.
 Number: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 

@@ -74,6 +74,9 @@ class Loop:
         try:
             self._adopt()
             self._keep_connected()
+        except Exception as error:  # the loop's edge: nobody may wait for ever because of a bug here
+            logger.exception("The stream to %s failed", self._transport.service.url)
+            self.fail_everything(ProtocolError(f"The stream failed: {error!r}. See the log."))
         finally:
             self.inbox.close()
             self._journal.close()
@@ -138,10 +141,6 @@ class Loop:
                 level = logging.WARNING if pause.is_long_now else logging.INFO
                 logger.log(level, "The stream to %s is down: %s", self._transport.service.url, error)
                 self._rest(pause.next(asked_pause(error)))
-            except Exception as error:  # the loop's edge: nobody may wait for ever because of a bug here
-                logger.exception("The stream to %s failed", self._transport.service.url)
-                self.fail_everything(ProtocolError(f"The stream failed: {error!r}. See the log."))
-                return
         closed = UsageError("The stream was closed; the tasks go on without it.")
         self.fail_everything(closed, for_good=False)
 

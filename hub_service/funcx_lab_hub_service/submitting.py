@@ -17,7 +17,7 @@ from funcx_lab.errors import (
     PayloadTooLarge,
     TaskGone,
 )
-from funcx_lab.protocol.messages import TaskOptions
+from funcx_lab.protocol.messages import LABEL_LIMIT, LONGEST_S, RETRIES_LIMIT, TaskOptions
 from funcx_lab.protocol.stream import NewTask, Refusal
 from funcx_lab_hub_service.access import may_create
 from funcx_lab_hub_service.admission import Admission
@@ -196,11 +196,13 @@ def _check_options(options: TaskOptions | None) -> None:
         return
     for name in ("ttl_s", "walltime_s"):
         seconds = getattr(options, name)
-        if seconds is not None and not 0 < seconds < float("inf"):
-            raise InvalidRequest(f"options.{name}={seconds!r} must be a positive number of seconds.")
-    if options.retries < 0 or (options.retries and options.at_most_once):
+        if seconds is not None and not 0 < seconds <= LONGEST_S:
+            raise InvalidRequest(f"options.{name}={seconds!r} must be above 0 seconds, ten years at most.")
+    if options.label is not None and len(options.label) > LABEL_LIMIT:
+        raise InvalidRequest(f"options.label has {len(options.label)} characters; {LABEL_LIMIT} may be.")
+    if not 0 <= options.retries <= RETRIES_LIMIT or (options.retries and options.at_most_once):
         raise InvalidRequest(
-            f"options.retries={options.retries} must be 0 or more, and 0 with at_most_once: "
+            f"options.retries={options.retries} must be from 0 to {RETRIES_LIMIT}, and 0 with at_most_once: "
             "a task runs again or at most once."
         )
 

@@ -296,3 +296,21 @@ def test_suspension_is_counted_by_a_clock_that_goes_on(monkeypatch) -> None:
     monotonic = time.monotonic
     monkeypatch.setattr(pauses.time, "monotonic", lambda: monotonic() - 100.0)
     assert 99.0 < pauses.slept_s() - before < 101.0
+
+
+def test_a_bug_in_an_idle_streams_thread_is_told_and_the_next_submit_gets_a_new_one(
+    standin, client, until, caplog
+) -> None:
+    assert client.submit(double, 1, endpoint=ENDPOINT).result(10) == 2
+    standin.drop_connections()
+    stream = client.connection.stream
+    until(lambda: stream._loop.connection is None)
+
+    def bug(_state) -> None:
+        raise ZeroDivisionError("a bug")
+
+    stream._loop.inbox.put((bug,))
+    until(lambda: stream.error is not None)
+    assert "ZeroDivisionError" in str(stream.error)
+    assert "The stream to" in caplog.text
+    assert client.submit(double, 2, endpoint=ENDPOINT).result(10) == 4

@@ -20,7 +20,7 @@ from typing import Any, TextIO
 import msgspec
 import zmq
 
-from funcx_lab.protocol.messages import ErrorInfo, FunctionBody
+from funcx_lab.protocol.messages import LONGEST_S, ErrorInfo, FunctionBody
 from funcx_lab_endpoint.worker import messages as m
 from funcx_lab_endpoint.worker.call import Caller, Ended
 from funcx_lab_endpoint.worker.output import Capture
@@ -174,7 +174,8 @@ class Session:
             self._active.set()
         if run.walltime_s is not None:
             # C code that keeps the GIL stops every thread of ours, but not this one.
-            faulthandler.dump_traceback_later(run.walltime_s + DEAF_S, exit=True, file=self._last_words)
+            deaf_s = min(run.walltime_s, LONGEST_S) + DEAF_S
+            faulthandler.dump_traceback_later(deaf_s, exit=True, file=self._last_words)
         self._lock.release()
         try:
             ended = self._caller.perform(run, self._functions.get(run.function_id))

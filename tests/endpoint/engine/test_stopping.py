@@ -92,6 +92,10 @@ def test_call_in_time_is_not_stopped(shared):
     assert shared.value(len, "abc", walltime_s=5) == 3
 
 
+def test_a_walltime_behind_the_end_of_clocks_ends_no_worker(shared):
+    assert shared.value(len, "abc", walltime_s=1e300) == 3
+
+
 def test_cancelled_call_that_never_ran_yields_no_fact(shared):
     blocker = shared.submit(time.sleep, 0.3)
     waiting = shared.submit(len, "abc")

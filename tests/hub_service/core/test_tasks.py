@@ -215,7 +215,10 @@ def test_a_later_outcome_is_acknowledged_and_counted_and_a_repeat_is_not(tools: 
         TaskOptions(ttl_s=-1.0),
         TaskOptions(ttl_s=float("nan")),
         TaskOptions(walltime_s=float("inf")),
+        TaskOptions(walltime_s=1e12),
+        TaskOptions(label="x" * 201),
         TaskOptions(retries=-1),
+        TaskOptions(retries=1_000_001),
         TaskOptions(retries=1, at_most_once=True),
     ],
 )

@@ -334,17 +334,23 @@ class AgentState:
 
     def turn(self, now: float) -> list[Instruction]:
         """Return what to do now, calls first; messages that gathered since the last turn leave together."""
-        self._work.turn(may_begin=self._may_begin(now))
+        # Asked several times for each task, and mostly about nothing new.
+        if self._work.has_news:
+            self._work.turn(may_begin=self._may_begin(now))
+        if self._outbox.has_news(now):
+            self._tell(now)
+        if now >= self._holdings.deadline and (changes := self._holdings.changes(now)):
+            self._save(changes)
+        instructions, self._instructions = self._instructions, []
+        return instructions
+
+    def _tell(self, now: float) -> None:
         if self.session is not None:
             for message in self._outbox.messages(self.session, now):
                 self._do(Send(message))
         elif self._refused:
             for message in self._outbox.ends(0, now):
                 self._do(Send(message))
-        if changes := self._holdings.changes(now):
-            self._save(changes)
-        instructions, self._instructions = self._instructions, []
-        return instructions
 
     def _may_begin(self, now: float) -> bool:
         if self.draining and not self._waits_for_all:

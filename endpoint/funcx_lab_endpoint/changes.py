@@ -39,12 +39,14 @@ class Changes:
         self._due: dict[float, dict[Key, float]] = {AT_ONCE_S: {}, SOON_S: {}, LAZY_S: {}}
         #: what the spool holds, or will once it has written what it was given
         self._stored: dict[Key, Change] = {}
-        #: when `take` wants to be called at the latest, if nothing else happens
+        #: when `take` wants to be called at the latest; always, while it has not seen what is new
         self.deadline = float("inf")
+        self._first_due = float("inf")
 
     def note(self, key: Key, patience_s: float = LAZY_S) -> None:
         """Take note that ``key`` has changed; it is due when its patience is over."""
         self._new[key] = min(patience_s, self._new.get(key, patience_s))
+        self.deadline = 0.0
 
     def note_gone(self, key: Key) -> None:
         """Take note that nothing is held under ``key`` any more."""
@@ -52,7 +54,7 @@ class Changes:
         for waiting in self._due.values():
             waiting.pop(key, None)
         if key in self._stored:
-            self._new[key] = LAZY_S
+            self.note(key)
 
     def stored(self, key: Key, kind: str, name: str) -> None:
         """Take note of an entry that the spool already has."""
@@ -69,9 +71,10 @@ class Changes:
         if self._new:
             for key, patience in self._new.items():
                 self._due[patience].setdefault(key, now + patience)
-                self.deadline = min(self.deadline, now + patience)
+                self._first_due = min(self._first_due, now + patience)
             self._new.clear()
-        if self.deadline > now:
+        self.deadline = self._first_due
+        if self._first_due > now:
             return []
         keys: dict[Key, None] = {}
         if any(due <= now for waiting in self._due.values() for due in _first(waiting)):
@@ -82,7 +85,7 @@ class Changes:
                 for waiting in self._due.values():
                     waiting.pop(key, None)
         heads = [due for waiting in self._due.values() for due in _first(waiting)]
-        self.deadline = min(heads, default=float("inf"))
+        self.deadline = self._first_due = min(heads, default=float("inf"))
         return [change for key in keys for change in self._write(key)]
 
     def take_all(self, keys: Iterable[Key]) -> list[Change]:

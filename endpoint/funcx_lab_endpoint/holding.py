@@ -8,6 +8,8 @@ from pathlib import Path
 from funcx_lab.protocol.messages import Event, EventBatch, Outcome, TaskItem, TaskOptions
 from funcx_lab_endpoint.engine.contract import CallStarted
 
+_NO_OPTIONS = TaskOptions()
+
 
 @dataclass(slots=True)
 class EventLog:
@@ -82,6 +84,9 @@ class Holding:
 
     item: TaskItem
     tag: int
+    task_id: str = field(init=False)
+    #: what the user asked of the call
+    options: TaskOptions = field(init=False)
     call_tag: int | None = None
     handed: bool = False
     tries: int = 0
@@ -92,15 +97,9 @@ class Holding:
     outcome: Outcome | None = None
     orphan_since: float | None = None
 
-    @property
-    def task_id(self) -> str:
-        """The task's id."""
-        return self.item.task_id
-
-    @property
-    def options(self) -> TaskOptions:
-        """What the user asked of the call."""
-        return self.item.options or TaskOptions()
+    def __post_init__(self) -> None:
+        self.task_id = self.item.task_id
+        self.options = self.item.options or _NO_OPTIONS
 
     @property
     def execution(self) -> str | None:

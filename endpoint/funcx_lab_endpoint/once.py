@@ -34,19 +34,20 @@ class OnceLine:
         #: how many workers serve; no more calls than that are marked, since the agent's death loses them
         self.workers = 1
         self._holdings = holdings
-        self._line: deque[tuple[Holding, Path | None]] = deque()
+        #: calls without a mark, in order
+        self.line: deque[tuple[Holding, Path | None]] = deque()
         self._out: set[str] = set()
         self._unwritten: list[_Mark] = []
         self._written: deque[_Mark] = deque()
 
     def add(self, holding: Holding, path: Path | None) -> None:
         """Put a call at the end of the line."""
-        self._line.append((holding, path))
+        self.line.append((holding, path))
 
     def mark_next(self) -> None:
         """Mark as many calls as there are workers to run them."""
-        while self._line and len(self._out) < max(1, self.workers):
-            holding, path = self._line.popleft()
+        while self.line and len(self._out) < max(1, self.workers):
+            holding, path = self.line.popleft()
             if self._is_held(holding) and holding.outcome is None and not holding.handed:
                 holding.handed = True
                 self._out.add(holding.task_id)

@@ -54,6 +54,11 @@ class Outbox:
         """Whether an outcome or a loss is not yet acknowledged."""
         return bool(self._outcomes or self._losses or self._in_flight)
 
+    def has_news(self, now: float) -> bool:
+        """Whether `messages` would yield any at ``now``."""
+        waits = self._outcomes or self.started or self.talking or self._losses
+        return bool(waits) or now >= self._accept_by
+
     @property
     def deadline(self) -> float:
         """The monotonic time at which `messages` wants to be called at the latest."""

@@ -83,6 +83,11 @@ class Work:
         """Whether a task has not begun."""
         return bool(self._waiting)
 
+    @property
+    def has_news(self) -> bool:
+        """Whether `turn` may have something to do."""
+        return bool(self._calls or self._waiting or self._once.line)
+
     def resume(self) -> None:
         """Take up what an earlier life of the agent left."""
         for function in self._holdings.functions:

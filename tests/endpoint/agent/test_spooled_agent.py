@@ -176,7 +176,9 @@ def test_a_spool_deleted_under_the_agent_is_written_anew(
     for path in endpoint.directory.glob("spool.db*"):
         path.unlink()
     hub.forwarder.task("b", 2, {"do": "wait", "file": str(tmp_path / "never")})
-    eventually(lambda: on_disk(endpoint, str(tmp_path / "go").encode()), "it was never filled again")
+    for file in ("go", "never"):
+        told = str(tmp_path / file).encode()
+        eventually(lambda told=told: on_disk(endpoint, told), "it was never filled again")
     assert "deleted" in run("status", "cluster").stdout
     kill(pid, eventually, endpoint)
     start(run)

@@ -36,6 +36,9 @@ class Verdict:
         Submits without acknowledgement that never arrived: the client was killed first.
     unknown : int
         Tasks with ``at_most_once`` of which nobody can say how they ended, as they are allowed to.
+    gone, replaced, told : int
+        Only where the hub service's disk was hurt: outcomes that the client has and the service does not any
+        more, or has from another run; tasks of which the client was told that the service has lost them.
     """
 
     tasks: int = 0
@@ -43,6 +46,9 @@ class Verdict:
     acknowledged: int = 0
     forgotten: int = 0
     unknown: int = 0
+    gone: int = 0
+    replaced: int = 0
+    told: int = 0
     lost: list[str] = field(default_factory=list)
     duplicated: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
@@ -83,7 +89,11 @@ class _Books:
 
 
 def check(
-    entries: Sequence[Sequence[Any]], hub: Iterable[HubTask], executions: Iterable[Execution]
+    entries: Sequence[Sequence[Any]],
+    hub: Iterable[HubTask],
+    executions: Iterable[Execution],
+    *,
+    forgets: bool = False,
 ) -> Verdict:
     """Compare the three records.
 
@@ -95,15 +105,37 @@ def check(
         The tasks of the client's group.
     executions
         Every run that began.
+    forgets
+        Whether the hub service's disk was hurt, so that it may have lost outcomes which the client has seen.
     """
     books, runs = _Books(entries), {run.token: run for run in executions}
     tasks = {task.task_id: task for task in hub}
     verdict = Verdict(len(tasks), len(runs), len(books.acked))
+    if forgets:
+        _forgive(verdict, books, tasks)
     _find_lost(verdict, books, tasks)
     _find_duplicated(verdict, books, tasks, runs)
     for task_id in tasks.keys() | books.seen.keys():
         _compare(verdict, task_id, books, tasks.get(task_id), runs)
     return verdict
+
+
+def _forgive(verdict: Verdict, books: _Books, tasks: dict[str, HubTask]) -> None:
+    """Count what a hurt disk may take: outcomes that the client has. What it has not must be there."""
+    for task_id, seen in list(books.seen.items()):
+        task, kind, value = tasks.get(task_id), seen[0][0], seen[0][1:]
+        if task is None and kind != "ok":
+            books.acked.pop(task_id, None)
+            verdict.unknown += value[0] == "LOST_UNKNOWN"
+            verdict.told += value[0] != "LOST_UNKNOWN"
+            del books.seen[task_id]
+        elif task is None and kind == "ok":
+            verdict.gone += 1
+            books.acked.pop(task_id, None)
+            tasks[task_id] = HubTask(task_id, True, value)
+        elif task is not None and kind == "ok" and task.final and list(task.value or ()) != value:
+            verdict.replaced += 1
+            tasks[task_id] = HubTask(task_id, True, value)
 
 
 def _find_lost(verdict: Verdict, books: _Books, tasks: dict[str, HubTask]) -> None:
@@ -152,13 +184,23 @@ def _compare(
     if any(other != seen[0] for other in seen[1:]):
         verdict.changed.append(f"{name} was seen as {seen}")
     if task is None:
-        if seen:
+        if seen and (seen[0][0] == "ok" or task_id in books.acked):
             verdict.lost.append(f"{name} was seen as {seen[0]} and is unknown to the hub service")
-        return
-    if not task.final:
-        return
+        elif seen:
+            verdict.failed.append(f"{name} was refused: {seen[0]}")
+    elif task.final:
+        _compare_final(verdict, name, books.number_of.get(task_id), seen, task, runs)
+
+
+def _compare_final(
+    verdict: Verdict,
+    name: str,
+    number: int | None,
+    seen: list[list[Any]],
+    task: HubTask,
+    runs: dict[str, Execution],
+) -> None:
     if task.value is None:
-        number = books.number_of.get(task_id)
         if task.code == "LOST_UNKNOWN" and (number is None or is_careful(number)):
             verdict.unknown += 1
         else:
@@ -170,7 +212,7 @@ def _compare(
     elif seen and seen[0][:1] != ["ok"]:
         verdict.changed.append(f"{name} was seen as {seen[0]} and is kept as a value")
     else:
-        _check_value(verdict, name, books.number_of.get(task_id), list(task.value), runs)
+        _check_value(verdict, name, number, list(task.value), runs)
 
 
 def _check_value(

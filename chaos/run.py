@@ -190,11 +190,11 @@ class Run:
             self.client.wait()
         return self.lab.stop()
 
-    def judge(self) -> Verdict:
-        """Compare the records; the service has stopped."""
+    def judge(self, *, forgets: bool = False) -> Verdict:
+        """Compare the records; the service has stopped. ``forgets``: its disk was hurt."""
         executions: list[Execution] = read_executions(self.directory / "executions")
         hub = read_hub(self.lab.home / "hub" / "hub.db", self.group_id)
-        return check(read_client(self.directory / "client"), hub, executions)
+        return check(read_client(self.directory / "client"), hub, executions, forgets=forgets)
 
 
 def perform(settings: Settings, directory: Path, say: bool = False) -> Result:

@@ -119,6 +119,7 @@ class HubService:
         self.damage = self.database.damage
         self.tokens = Tokens(self.database)
         self.services = self._wire()
+        sweeper = None if self.damage else self._sweeper()
         if config.home is not None:
             await self._provide_token(config.home / "token")
         if not self.damage:
@@ -126,8 +127,8 @@ class HubService:
             self.ports.set("forwarder", self.forwarder.port)
         self._listen()
         crash_point("hub.listening")
-        if not self.database.damage:
-            self._begin_upkeep()
+        if sweeper is not None:
+            self._begin_upkeep(sweeper)
         self._begin_rounds()
         if config.home is not None:
             self._write_service_file(config.home / "service.json")
@@ -175,12 +176,15 @@ class HubService:
             audit=self.audit,
         )
 
-    def _begin_upkeep(self) -> None:
+    def _sweeper(self) -> Sweeper:
+        """Return what sweeps; made before anything writes down a time of this life."""
+        days = (self.config.ttl_days, self.config.retention_days, self.config.tombstone_days)
+        ages = Ages(*(DAY_S * age for age in days))
+        return Sweeper(self.database, self.services.tasks, self.services.objects, ages, self.reserve)
+
+    def _begin_upkeep(self, sweeper: Sweeper) -> None:
         """Sweep what goes for its age, and make backups."""
         config = self.config
-        days = (config.ttl_days, config.retention_days, config.tombstone_days)
-        ages = Ages(*(DAY_S * age for age in days))
-        sweeper = Sweeper(self.database, self.services.tasks, self.services.objects, ages, self.reserve)
         sweeper.start()
         self._started.push_async_callback(sweeper.stop)
         backups = Backups(config.database, 60 * config.backup_minutes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 #: A jump of so many seconds against the monotonic clock is one.
 JUMP_S = 60.0
 #: After a jump, so many seconds of uptime pass before anything ends or goes for its age.
@@ -17,14 +19,18 @@ class ClockWatch:
     ----------
     wall, monotonic : float
         Seconds, now.
-    last_sign : float, optional
-        The latest wall time that the store knows of: a clock before it, or long after it, is not believed.
+    last_signs : iterable of float
+        Wall times that the store knows of: a clock before one, or long after one, is not believed.
+    doubted : bool
+        Whether it was not believed when the service ended.
     """
 
-    def __init__(self, wall: float, monotonic: float, last_sign: float | None = None) -> None:
+    def __init__(
+        self, wall: float, monotonic: float, last_signs: Iterable[float] = (), *, doubted: bool = False
+    ) -> None:
         self._offset = wall - monotonic
         self._trusted_from = monotonic
-        if last_sign is not None and not -JUMP_S <= wall - last_sign <= LONGEST_DOWN_S:
+        if doubted or not all(-JUMP_S <= wall - sign <= LONGEST_DOWN_S for sign in last_signs):
             self._trusted_from = monotonic + DISTRUST_S
 
     def jumped(self, wall: float, monotonic: float) -> float:

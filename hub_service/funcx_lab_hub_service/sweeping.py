@@ -59,7 +59,7 @@ class Sweeper:
     Parameters
     ----------
     database : Database
-        Open and sound.
+        Open and sound, and nothing written to it in this life but its number: it tells of the clock before.
     tasks, objects
         Whose things go.
     ages : Ages
@@ -87,7 +87,9 @@ class Sweeper:
         self._ages = ages or Ages()
         self._reserve = reserve
         self._clock, self._monotonic = clock, monotonic
-        self._watch = ClockWatch(clock(), monotonic(), store.last_sign(database.reader))
+        self._noted = store.is_clock_doubted(database.reader)
+        signs = store.last_signs(database.reader)
+        self._watch = ClockWatch(clock(), monotonic(), signs, doubted=self._noted)
         self._next_expire = self._next_purge = monotonic()
         self._task: asyncio.Task[None] | None = None
 
@@ -119,7 +121,11 @@ class Sweeper:
         jump = self._watch.jumped(now, monotonic)
         if jump:
             log.warning("The clock jumped by %+.0f s; nothing expires or is purged for an hour.", jump)
-        if not self._watch.trusted(monotonic):
+        doubted = not self._watch.trusted(monotonic)
+        if doubted != self._noted:  # a start with the same wrong clock must not believe it
+            await self._database.write(lambda connection: store.note_doubt(connection, doubted))
+            self._noted = doubted
+        if doubted:
             return
         deadline = store.next_deadline(self._database.reader)
         if monotonic >= self._next_expire or (deadline is not None and deadline <= now):

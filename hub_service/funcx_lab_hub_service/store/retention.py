@@ -108,11 +108,23 @@ def forget_sessions(connection: sqlite3.Connection, before: float, limit: int) -
     return len(old)
 
 
-def last_sign(connection: sqlite3.Connection) -> float | None:
-    """Return the latest wall time that the database knows of (Unix seconds), from its newest rows."""
+def last_signs(connection: sqlite3.Connection) -> list[float]:
+    """Return the wall times (Unix seconds) of the newest task and the newest session, as far as there are."""
     rows = (
         connection.execute("SELECT max(received, coalesce(closed, 0)) FROM tasks ORDER BY id DESC LIMIT 1"),
         connection.execute("SELECT started FROM sessions ORDER BY id DESC LIMIT 1"),
     )
-    known = [row[0] for cursor in rows if (row := cursor.fetchone()) is not None]
-    return max(known, default=None)
+    return [row[0] for cursor in rows if (row := cursor.fetchone()) is not None]
+
+
+def is_clock_doubted(connection: sqlite3.Connection) -> bool:
+    """Whether the wall clock was not believed when this was last noted."""
+    return connection.execute("SELECT 1 FROM meta WHERE key = 'clock_doubted'").fetchone() is not None
+
+
+def note_doubt(connection: sqlite3.Connection, doubted: bool) -> None:
+    """Note whether the wall clock is believed, for the next life of the service."""
+    if doubted:
+        connection.execute("INSERT OR REPLACE INTO meta VALUES ('clock_doubted', 1)")
+    else:
+        connection.execute("DELETE FROM meta WHERE key = 'clock_doubted'")

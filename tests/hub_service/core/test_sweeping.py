@@ -212,7 +212,7 @@ def test_old_sessions_go_but_those_that_leases_are_from(tools: Any) -> None:
     async def main() -> None:
         clock = Clock()
         async with tools.opened(clock=clock.time) as core:
-            endpoint = core.endpoints.get(core.endpoint_id)
+            endpoint, sweeper = core.endpoints.get(core.endpoint_id), sweeper_of(core, clock)
             for session in (1, 2, 3):
                 core.endpoints.open_session(endpoint, session, "instance", "spool")
             await core.database.write(
@@ -222,7 +222,7 @@ def test_old_sessions_go_but_those_that_leases_are_from(tools: Any) -> None:
             leased = asyncio.get_running_loop().create_future()
             core.tasks.facts.lease_queued(endpoint, 2, [77], 1000, leased.set_result)
             await leased
-            await clock.run_to(1, sweeper_of(core, clock))
+            await clock.run_to(1, sweeper)
             assert core.database.reader.execute("SELECT id FROM sessions").fetchall() == [(2,)]
 
     tools.run(main())
@@ -260,6 +260,41 @@ def test_a_clock_that_was_wrong_at_the_start_ends_nothing_for_an_hour(tools: Any
             sweeper = sweeper_of(core, clock)
             await clock.run_to(3599, sweeper)
             assert core.tasks.outcome(ME, task_id) is None
+
+    tools.run(main())
+
+
+async def begin_session(core: Any, number: int, clock: Clock) -> None:
+    core.endpoints.open_session(core.endpoints.get(core.endpoint_id), number, "instance", "spool")
+    values = clock.time(), number
+    await core.database.write(
+        lambda connection: connection.execute("UPDATE sessions SET started = ? WHERE id = ?", values) and None
+    )
+
+
+@pytest.mark.parametrize("noticed", [True, False])
+def test_a_start_with_the_same_wrong_clock_does_not_believe_it_either(tools: Any, noticed: bool) -> None:
+    async def main() -> None:
+        clock = Clock()
+        async with tools.opened(clock=clock.time) as core:
+            await begin_session(core, 1, clock)
+            old = await core.submit_one()
+            await core.end(old)
+            sweeper = sweeper_of(core, clock)
+            clock.wall += 3650 * DAY_S
+            if noticed:
+                await sweeper.sweep()
+                await begin_session(core, 2, clock)
+            await core.submit_one()  # with the wrong time, just before the end
+            sweeper = sweeper_of(core, clock)
+            await clock.run_to(3599, sweeper)
+            assert core.tasks.outcome(ME, old) is not None
+            await clock.run_to(2, sweeper)
+            assert core.tasks.outcome(ME, old) is None
+            await begin_session(core, 3, clock)
+            again = await core.submit_one(options=TaskOptions(ttl_s=10))
+            await clock.run_to(11, sweeper_of(core, clock))  # believed again, and at once
+            assert core.tasks.outcome(ME, again).state == "expired"
 
     tools.run(main())
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
+import logging
+import os
 import resource
 import socket
 import ssl
@@ -18,6 +21,10 @@ import tornado.netutil
 from funcx_lab.config import write_private
 from funcx_lab.errors import ConfigError, ServiceStartError
 
+logger = logging.getLogger(__name__)
+
+#: It is said once in so many seconds that there are no descriptors.
+_COMPLAIN_S = 10.0
 #: File descriptors to ask for, and those kept for files.
 _DESCRIPTORS, _RESERVE = 65_536, 256
 #: Connections that have ended are looked for once in so many seconds when there are too many.
@@ -79,6 +86,53 @@ class CappedServer(tornado.httpserver.HTTPServer):
         super().handle_stream(stream, address)
 
 
+class Door(socket.socket):
+    """A listening socket that hangs up on whoever comes when there is no file descriptor left.
+
+    Else they would stand in the queue, and the loop would be told of them again and again.
+    """
+
+    _spare = -1
+    _complained = float("-inf")
+
+    def keep_spare(self) -> None:
+        """Keep a descriptor for the moment when there is no other."""
+        with contextlib.suppress(OSError):  # taken by another thread: the next one waits
+            self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Accept a connection, or turn it away."""
+        try:
+            return super().accept()
+        except OSError as err:
+            if err.errno not in (errno.EMFILE, errno.ENFILE) or self._spare < 0:
+                raise
+        now = time.monotonic()
+        if now - self._complained > _COMPLAIN_S:
+            self._complained = now
+            logger.error("There are no file descriptors left: connections are turned away.")
+        os.close(self._spare)
+        self._spare = -1
+        with contextlib.suppress(OSError):
+            super().accept()[0].close()
+        self.keep_spare()
+        raise BlockingIOError(errno.EAGAIN, "turned away")
+
+    def close(self) -> None:
+        """Close it."""
+        if self._spare >= 0:
+            os.close(self._spare)
+            self._spare = -1
+        super().close()
+
+
+def _door(listening: socket.socket) -> socket.socket:
+    door = Door(fileno=listening.detach())
+    door.setblocking(False)
+    door.keep_spare()
+    return door
+
+
 def bind(host: str, port: int, last: int) -> list[socket.socket]:
     """Return listening sockets on ``port``, or if that is 0 on ``last`` when it is free, else on any.
 
@@ -88,10 +142,10 @@ def bind(host: str, port: int, last: int) -> list[socket.socket]:
         If the address cannot be used.
     """
     try:
-        return tornado.netutil.bind_sockets(port or last, host)
+        return [_door(each) for each in tornado.netutil.bind_sockets(port or last, host)]
     except OSError as err:
         if err.errno == errno.EADDRINUSE and not port:
-            return tornado.netutil.bind_sockets(0, host)
+            return [_door(each) for each in tornado.netutil.bind_sockets(0, host)]
         raise ServiceStartError(
             f"The hub service cannot listen on {host} port {port or last}: {err.strerror or err}. "
             "Choose another with --port, or 0 for any that is free."

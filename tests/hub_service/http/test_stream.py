@@ -15,6 +15,7 @@ from funcx_lab.protocol.messages import ErrorInfo, Event, Outcome
 from funcx_lab.protocol.stream import (
     Cancelled,
     CancelTasks,
+    Check,
     Failed,
     Follow,
     NewTask,
@@ -28,6 +29,7 @@ from funcx_lab.protocol.stream import (
 )
 
 GROUP = "11111111-1111-4111-8111-111111111111"
+NOBODYS = "00000000-0000-4000-8000-000000000000"
 
 
 def new_id() -> str:
@@ -196,7 +198,7 @@ def test_events_are_followed_to_the_end(agent: Any, ask: Any, function_id: str, 
     assert log[-1][1].data["state"] == "cancelled"
 
 
-@pytest.mark.parametrize("message", [Watch(["x"]), Follow("00000000-0000-4000-8000-000000000000")])
+@pytest.mark.parametrize("message", [Watch(["x"]), Check(["x"]), Follow(NOBODYS)])
 def test_an_absent_task_is_told(ask: Any, listen: Any, message: Any) -> None:
     with ask.stream() as connection:
         connection.send(client_codec.encode(message))
@@ -212,9 +214,12 @@ def test_anothers_task_looks_absent(
     with ask.stream() as connection:
         submit(connection, function_id, [task_id])
         assert listen(connection) == Submitted(1)
+        connection.send(client_codec.encode(Check([task_id])))
+        connection.send(client_codec.encode(CancelTasks(2, [])))
+        assert listen(connection) == Cancelled(2, []), "of a task that is there nothing is said"
     other = client_for(hub.new_token("bob"))
     with other.stream() as connection:
-        for message in (Watch([task_id]), Follow(task_id)):
+        for message in (Watch([task_id]), Check([task_id]), Follow(task_id)):
             connection.send(client_codec.encode(message))
             assert listen(connection).error["code"] == "TASK_NOT_FOUND"
         submit(connection, function_id, [new_id()], request=5)

@@ -17,7 +17,15 @@ MINIMUM = (3, 10)
 NEWER = ["python3.13", "python3.12", "python3.11", "python3.10"]
 PIP_WITH_GROUPS = "25.1"
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-SLURM = {"sbatch": "slurm-client", "slurmctld": "slurmctld", "slurmd": "slurmd", "munged": "munge"}
+#: Programs that slow tests run: a batch system, and what makes system calls fail and cuts networks.
+TESTED_WITH = {
+    "sbatch": "slurm-client",
+    "slurmctld": "slurmctld",
+    "slurmd": "slurmd",
+    "munged": "munge",
+    "strace": "strace",
+    "ss": "iproute2",
+}
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 
@@ -33,7 +41,7 @@ def main(venv, groups):
     title = f"Installing what {' and '.join(groups) or 'funcx-lab'} needs"
     run(title, [*pip, "--editable", ".[all]", *wanted])
     if "test" in groups:
-        install_slurm()
+        install_test_programs()
 
 
 def check_version():
@@ -63,9 +71,9 @@ def install_debian_package(package):
     apt_install(root, [package])
 
 
-def install_slurm():
-    """Install the batch system that slow tests run blocks on, for root only: it comes with daemons."""
-    missing = sorted({package for program, package in SLURM.items() if shutil.which(program) is None})
+def install_test_programs():
+    """Install what slow tests run, for root only: the batch system comes with daemons."""
+    missing = sorted({package for program, package in TESTED_WITH.items() if shutil.which(program) is None})
     if not missing:
         return
     if os.geteuid() == 0 and shutil.which("apt-get"):

@@ -55,6 +55,18 @@ def test_without_root_the_missing_debian_package_is_named(
     assert f"sudo apt install python3.{sys.version_info[1]}-venv" in capsys.readouterr().err
 
 
+def test_without_root_what_slow_tests_need_is_named(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bootstrap.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(bootstrap.shutil, "which", lambda name: None if name == "strace" else name)
+    bootstrap.install_test_programs()
+    assert capsys.readouterr().out == "Some slow tests will need: sudo apt install strace\n"
+    monkeypatch.setattr(bootstrap.shutil, "which", lambda name: name)
+    bootstrap.install_test_programs()
+    assert capsys.readouterr().out == ""
+
+
 def test_a_failing_step_shows_what_it_said(bootstrap: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         bootstrap.run("Trying", [sys.executable, "-c", "import sys; print('no space left'); sys.exit(1)"])

@@ -65,11 +65,16 @@ def end_marked(mark: str, *, timeout: float = 5.0, spare: Sequence[int] = ()) ->
 
 
 class Record:
-    """The marks (and batch jobs) of engines that may have left something behind, in one file."""
+    """The marks (and batch jobs) of engines that may have left something behind, in one file.
+
+    A file that was copied from another place with its directory names engines of that place, which may
+    live: it is read as empty.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.engines: dict[str, dict[str, Any]] = _read(path)
+        self._place = path.parent.stat().st_ino
+        self.engines: dict[str, dict[str, Any]] = _read(path, self._place)
 
     def note(self, mark: str, **facts: Any) -> None:
         """Write down an engine or more facts about it; on disk when this returns."""
@@ -101,7 +106,7 @@ class Record:
     def _save(self) -> None:
         unfinished = self._path.with_suffix(".part")
         with open(unfinished, "w", encoding="utf-8") as file:
-            json.dump(self.engines, file)
+            json.dump({"place": self._place, "engines": self.engines}, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(unfinished, self._path)
@@ -115,12 +120,17 @@ def clear_directories(objects: Path, last_words: Path) -> None:
         path.unlink(missing_ok=True)  # nobody asks for them any more
 
 
-def _read(path: Path) -> dict[str, dict[str, Any]]:
+def _read(path: Path, place: int) -> dict[str, dict[str, Any]]:
     try:
-        engines = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as err:
         logger.warning("%s cannot be read (%s); processes of an earlier engine may be left.", path, err)
         return {}
-    return engines if isinstance(engines, dict) else {}
+    if not isinstance(document, dict) or not isinstance(engines := document.get("engines"), dict):
+        return {}
+    if document.get("place") != place:
+        logger.warning("%s was copied from another place; the engines it names are not ours to end.", path)
+        return {}
+    return engines

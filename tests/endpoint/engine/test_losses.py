@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -211,6 +212,22 @@ def test_only_marked_processes_are_ended(tmp_path):
     finally:
         stranger.kill()
         stranger.wait()
+
+
+def test_engines_of_the_place_a_directory_was_copied_from_are_left_alone(tmp_path):
+    runs, copy = tmp_path / "runs", tmp_path / "copy"
+    runs.mkdir()
+    Record(runs / "engines.json").note("of the original", jobs=["17"])
+    shutil.copytree(runs, copy)
+    living = subprocess.Popen(["sleep", "600"], env={**os.environ, MARK: "of the original"})
+    try:
+        assert Record(copy / "engines.json").reap() == []
+        assert living.poll() is None
+        assert Record(runs / "engines.json").reap() == ["17"]
+        assert not is_alive(living.pid)
+    finally:
+        living.kill()
+        living.wait()
 
 
 def test_damaged_record_is_survived(tmp_path):

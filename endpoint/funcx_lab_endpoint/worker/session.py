@@ -151,6 +151,8 @@ class Session:
     def _why_end(self, now: float) -> str:
         if self._closing:
             return self._closing
+        if self._wire.is_fenced:
+            return "the agent takes nothing more from it"
         if self._is_agent_gone(now):
             return f"the agent was not heard for {now - self._wire.heard:.0f} s"
         if os.getppid() != self._parent:

@@ -20,6 +20,9 @@ LINGER_S = 5.0
 #: stopped, but not of one whose C code keeps Python from running.
 HEARTBEAT_IVL_MS = 3000
 HEARTBEAT_LIMIT_MS = 12000
+#: The kernel repeats what finds no answer ever more slowly; a new attempt is made after so long.
+CONNECT_LIMIT_MS = 4000
+HANDSHAKE_LIMIT_MS = 8000
 #: Unacknowledged frames from the agent that are acknowledged without waiting for a heartbeat.
 _OWED_FRAMES = 64
 
@@ -60,14 +63,14 @@ class Wire:
         number = self._channel.next_number()
         frame = m.up_codec.encode(m.Up(number, self._channel.have, items))
         self._channel.keep(frame, time.monotonic())
-        self.socket.send(frame)
+        self._put(frame)
 
     def beat(self, now: float) -> None:
         """Say that this session lives, what it has, and again what the agent lacks."""
         self.next_beat = now + BEAT_S
-        self.socket.send(self._hello())
+        self._put(self._hello())
         for frame in self._channel.repeat(now):
-            self.socket.send(frame)
+            self._put(frame)
 
     def wait(self) -> list[m.DownItem]:
         """Wait for one frame, at most a heartbeat; a blocking receive is the cheapest poll."""
@@ -99,6 +102,13 @@ class Wire:
         """Hang up."""
         self.socket.close(linger=0)
         self._context.term()
+
+    def _put(self, frame: bytes) -> None:
+        try:
+            self.socket.send(frame)
+        except zmq.Again:
+            # There is no limit to what may wait, so ZeroMQ has given the connection up: our key was refused.
+            self.is_fenced = True
 
     def _hello(self) -> bytes:
         return m.up_codec.encode(m.Up(0, self._channel.beat(), self._items, self._sid, resident_bytes()))
@@ -144,11 +154,14 @@ def _connect(
     dealer = context.socket(zmq.DEALER)
     dealer.setsockopt(zmq.LINGER, 0)
     dealer.setsockopt(zmq.SNDHWM, 0)
+    dealer.setsockopt(zmq.SNDTIMEO, 0)
     dealer.setsockopt(zmq.RCVHWM, 0)
     dealer.setsockopt(zmq.IPV6, 1)
     dealer.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_IVL_MS)
     dealer.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_LIMIT_MS)
     dealer.setsockopt(zmq.RECONNECT_IVL_MAX, 2000)
+    dealer.setsockopt(zmq.CONNECT_TIMEOUT, CONNECT_LIMIT_MS)
+    dealer.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_LIMIT_MS)
     if arguments.server_key:
         dealer.curve_serverkey = arguments.server_key.encode()
         dealer.curve_publickey = arguments.public_key.encode()

@@ -1,14 +1,17 @@
 """Who may dial in, what happens to garbage and to a connection that breaks."""
 
+import threading
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 import zmq
 
 from funcx_lab.errors import ConfigError
 from funcx_lab_endpoint.engine.side_channel import SideChannel
 from funcx_lab_endpoint.worker import messages as m
+from funcx_lab_endpoint.worker.wire import Wire
 
 
 class Bench:
@@ -158,6 +161,30 @@ def test_calls_arrive_once_across_a_broken_connection(bench, context):
 
         bench.pump(read)
     assert items == [m.Go(1), m.Go(2)]
+
+
+def test_session_whose_key_is_refused_goes_on_and_hears_that_it_is_over():
+    """ZeroMQ gives up a connection whose key is refused; to send there blocks for ever unless told not to."""
+    bench = Bench(encrypted=True)
+    wires = []
+    try:
+        arguments = bench.admit()
+        bench.channel.expel(arguments.sid)
+        brief = msgspec.structs.replace(arguments, agent_gone_s=0.5)
+
+        def serve():
+            wires.append(Wire(brief, {}))
+            while not wires[0].is_fenced:
+                wires[0].beat(time.monotonic())
+            wires[0].send([m.Bye("")])
+            wires[0].linger()
+            wires[0].close()
+
+        session = threading.Thread(target=serve, daemon=True)
+        session.start()
+        bench.pump(lambda: not session.is_alive(), limit=15.0)
+    finally:
+        bench.channel.close()
 
 
 def test_port_range_that_is_taken_is_told():

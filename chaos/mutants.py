@@ -15,6 +15,12 @@ _OUTCOMES, _STATE = f"{_HUB}/store/outcomes.py", f"{_HUB}/forwarder/dispatch_sta
 _AGENT_STATE, _SESSIONS = f"{_AGENT}/agent_state.py", f"{_AGENT}/engine/sessions.py"
 _SIDE, _WIRE = f"{_AGENT}/engine/side_channel.py", f"{_AGENT}/worker/wire.py"
 _SUBMIT = "        self._database.submit(operation, done, patience_s=patience)\n"
+#: Heartbeats without a digest of the inventory. It makes up for some rules, a minute later; where it does,
+#: it is taken out with them.
+_NO_DIGEST = Edit(_AGENT_STATE, "self._digests.due(now) if self._link.ready else None", "None")
+_ADOPTABLE = "t.state < 5 AND t.outcome_seq IS NULL AND coalesce(t.session, 0) < ?"
+_NOT_KEPT = "            elif options is not None and options.at_most_once and leased"
+_SKIP_QUEUED = "            elif task.state == QUEUED:\n                pass\n"
 
 #: The edits that take a rule out, in the order of section 3b of the protocol.
 MUTANTS: dict[str, tuple[Edit, ...]] = {
@@ -51,7 +57,8 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
         Edit(
             _SUBMITTING,
             "        if not taken:\n            return _settled(refused)\n",
-            "        if all(task.task_id in self._pending for task in taken):\n            return _settled(refused)\n",
+            "        if self._pending.issuperset(task.task_id for task in taken):\n"
+            "            return _settled(refused)\n",
         ),
     ),
     "show_after_commit": (
@@ -117,7 +124,7 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
             "                verdict.unknown.append((result.task_id, result.tag))\n",
             "                verdict.unknown.append((result.task_id, result.tag))\n"
             '                connection.execute("INSERT OR IGNORE INTO tombstones (task_id, owner, purged)"\n'
-            '                    " SELECT ?, owner, 0 FROM endpoints WHERE id = ?", (result.task_id, endpoint.key))\n',
+            '                    " SELECT ?, owner, 0 FROM endpoints", (result.task_id,))\n',
         ),
     ),
     "orphan_expiry": (
@@ -129,6 +136,7 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     ),
     "rebind": (Edit(_AGENT_STATE, "        if item.tag > holding.tag:\n", "        if item.tag is None:\n"),),
     "rebind_newer": (
+        _NO_DIGEST,
         Edit(_AGENT_STATE, "        if item.tag > holding.tag:\n", "        if item.tag != holding.tag:\n"),
     ),
     # --- the agents' link
@@ -154,10 +162,12 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
         ),
     ),
     "inventory_in_session": (
+        _NO_DIGEST,
         Edit(
             _AGENT_STATE,
             "        self._do(Send(self._link.hello(now)))\n",
-            "        self._do(Send(self._link.hello(now)))\n        self._told = self._holdings.inventory()\n",
+            "        self._do(Send(self._link.hello(now)))\n"
+            "        self._told = self._holdings.inventory()\n",
         ),
         Edit(
             _AGENT_STATE,
@@ -189,14 +199,23 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
         ),
     ),
     "no_adopt": (
+        _NO_DIGEST,
+        Edit(_OUTCOMES, "t.state IN (0, 2, 3, 4) AND t.outcome_seq IS NULL AND t.session < ?", _ADOPTABLE),
         Edit(
             _OUTCOMES,
             "            if inventory.get(task.task_id) == task.tag:\n",
             "            if task.task_id in inventory:\n                task.tag = inventory[task.task_id]\n"
-            '                connection.execute("UPDATE tasks SET tag = ? WHERE id = ?", (task.tag, task.key))\n',
+            '                connection.execute("UPDATE tasks SET state = 2, tag = ?, session = ?"\n'
+            '                    " WHERE id = ?", (task.tag, session, task.key))\n',
+        ),
+        Edit(
+            _OUTCOMES,
+            "            elif options is not None and options.at_most_once and leased",
+            _SKIP_QUEUED,
         ),
     ),
     "verdict_fence": (
+        _NO_DIGEST,
         Edit(
             _AGENT_STATE,
             "            if holding is not None and holding.tag == tag:\n",
@@ -238,9 +257,10 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     ),
     "amo_handed": (
         Edit(
-            f"{_AGENT}/once.py",
-            "                self._unwritten.append(_Mark(holding, path))\n",
-            "                self._written.append(_Mark(holding, path))\n",
+            f"{_AGENT}/work.py",
+            "            self._once.add(holding, path)\n",
+            "            holding.handed = True\n            self._holdings.changed(holding, SOON_S)\n"
+            "            self._call(holding, path)\n",
         ),
     ),
     "amo_spool_id": (

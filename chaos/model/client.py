@@ -105,7 +105,7 @@ class Client:
 
     def step(self) -> None:
         """Do one thing."""
-        world, r = self.world, self.world.r
+        r = self.world.r
         for task_id, entry in self.entries.items():
             if not entry.submitted and self._is_time_for(task_id):
                 entry.submitted = True

@@ -115,10 +115,17 @@ class Hub:
         database.holds_back = not self.world.calm and r.random() < 0.1
         if database.waiting:
             count = database.waiting if self.world.calm else r.randint(1, database.waiting)
-            database.commit(count, full=not self.world.calm and r.random() < 0.02)
+            database.commit(count, full=self._is_full())
         if not database.holds_back:
             database.tell()
         self.loop.run()
+
+    def _is_full(self) -> bool:
+        """Whether the disk has no room for the next commit."""
+        world = self.world
+        is_full = not world.calm and (world.is_full_next or world.r.random() < world.fullness)
+        world.is_full_next = False
+        return is_full
 
     def purge(self) -> None:
         """Purge every task that has ended, if its outcome was seen by whoever wants it."""

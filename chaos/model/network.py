@@ -22,7 +22,9 @@ class Network:
         self.world = world
         self._frames: list[tuple[object, bytes, bytes]] = []
         self._late: list[tuple[object, bytes, bytes]] = []
-        self._holds = world.r.random() < 0.5
+        self._holds = world.r.choice((0.0, 0.03, 0.1))
+        #: how often a frame is lost, and how often it comes twice
+        self._loss, self._copies = world.r.choice(((0.10, 0.08), (0.10, 0.08), (0.02, 0.02), (0.15, 0.25)))
         #: connections: the life of the agent at the other end
         self._peers: dict[bytes, object] = {}
 
@@ -70,12 +72,13 @@ class Network:
             return
         place, chance = r.randrange(len(frames)), 1.0 if calm else r.random()
         frame = frames[place]
-        if self._holds and not calm and chance > 0.97:
+        if not calm and chance > 1.0 - self._holds:
             self._late.append(frame)
-        if not 0.10 <= chance < 0.18:  # else it stays, and comes once more
+        is_lost = chance < self._loss
+        if is_lost or chance >= self._loss + self._copies:  # else it stays, and comes once more
             frames[place] = frames[-1]
             frames.pop()
-        if chance >= 0.10:
+        if not is_lost:
             self._deliver(*frame)
         if len(frames) > _CROWD and not calm:
             r.shuffle(frames)

@@ -42,6 +42,9 @@ class World:
         self._rate = r.choice((0.004, 0.008, 0.016, 0.032))
         #: how often a commit, and a write of a spool, takes long
         self._slowness = r.choice((0.05, 0.3, 0.6)), r.choice((0.0, 0.4, 0.8))
+        #: how often the hub service's disk has no room
+        self.fullness = r.choice((0.0, 0.02, 0.1))
+        self.is_full_next = False
         #: until when they do, in steps
         self._stalls: dict[object, float] = {}
         self._step = 0
@@ -67,8 +70,11 @@ class World:
     def dispatched(self) -> None:
         """Take note that tasks left for an agent: a good time for a slow commit and a crash."""
         if not self.calm and self.hub.database.waiting and self.r.random() < 0.4:
+            self.is_full_next = self.r.random() < 0.2
             stall = self.r.choice((60, 200, 400))
             self._stalls["hub"] = self._step + stall
+            if self.r.random() < 0.3:
+                self.client.hang_up()  # it comes again, with the same tasks
             if self.r.random() < 0.5:
                 self._doom = self._step + self.r.randint(10, stall)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from funcx_lab.crash_points import crash_point
 from funcx_lab.errors import ConfigError, StoreDamaged
-from funcx_lab_hub_service.store import boot
+from funcx_lab_hub_service.store import boot, write_log
 from funcx_lab_hub_service.store.backup import copy_to, how_to_restore
 from funcx_lab_hub_service.store.schema import migrate, pending
 
@@ -43,11 +43,12 @@ def open_writer(path: Path) -> Opened:
     """
     try:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        frames = write_log.read_frames(path)
         connection = sqlite3.connect(
             path, isolation_level=None, check_same_thread=False, cached_statements=256, timeout=30
         )
         try:
-            return _prepare(connection, path)
+            return _prepare(connection, path, frames)
         except BaseException:
             connection.close()
             raise
@@ -58,7 +59,7 @@ def open_writer(path: Path) -> Opened:
         ) from error
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> Opened:
+def _prepare(connection: sqlite3.Connection, path: Path, frames: write_log.Frames) -> Opened:
     damage = find_damage(connection)
     if damage:
         connection.close()
@@ -70,12 +71,20 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> Opened:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA cache_size = -65536")
+    lost = write_log.lost_commits(connection, path, frames)
     needed = pending(connection)
     if needed:
         stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
         copy_to(path, path.with_name(f"{path.name}.before-{needed[0]}-{stamp}"))
     migrate(connection)
     crash_point("hub.migrated")
+    if lost:
+        log.critical(
+            "The log of %s was damaged while nobody used it: at least the last %d commits are lost.",
+            path,
+            lost,
+        )
+        boot.mark_copy(connection)
     return Opened(connection, boot.count(connection, path).boot)
 
 

@@ -269,6 +269,43 @@ def test_what_must_run_once_is_not_run_again_from_an_older_copy(tools: Any, tmp_
     tools.run(main())
 
 
+@pytest.mark.parametrize(
+    ("place", "said"), [("header", True), ("begin", True), ("middle", True), ("end", False), ("cut", False)]
+)
+def test_a_log_that_was_damaged_afterwards_is_told_from_a_torn_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, place: str, said: bool
+) -> None:
+    async def main() -> None:
+        """Leave a log, as a crash does."""
+        database = await started(path)
+        for number in range(20):
+            await database.write(add(f"u{number}"))
+        for name in ("hub.db", "hub.db-wal", "boot.json"):
+            shutil.copyfile(path.parent / name, tmp_path / name)
+        await database.close()
+
+    (tmp_path / "first").mkdir()
+    path = tmp_path / "first" / "hub.db"
+    asyncio.run(main())
+    path = tmp_path / "hub.db"
+    wal, size = tmp_path / "hub.db-wal", (tmp_path / "hub.db-wal").stat().st_size
+    with wal.open("r+b") as file:
+        if place == "cut":
+            file.truncate(size - 1)
+        else:
+            offset = {"header": 20, "begin": 100, "middle": size // 2, "end": size - 1}[place]
+            file.seek(offset)
+            old = file.read(1)[0]
+            file.seek(offset)
+            file.write(bytes([old ^ 4]))
+    assert asyncio.run(use(path, "again")) == 2
+    assert ("commits are lost" in caplog.text) == said
+    caplog.clear()
+    assert asyncio.run(use(path, "later")) == 3
+    assert "commits are lost" not in caplog.text
+    assert users(path)[-2:] == ["again", "later"]
+
+
 def test_a_boot_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     path = tmp_path / "hub.db"
     asyncio.run(use(path))

@@ -37,6 +37,8 @@ class _Job:
     session: _Session | None = None
     seq: int = 0
     is_running: bool = False
+    #: a newer call of the same task, which waits until this one, cancelled, has ended
+    then: Call | None = None
 
     @property
     def execution(self) -> str:
@@ -93,11 +95,14 @@ class Sessions:
         self._functions[function.function_id] = function
 
     def submit(self, calls: Iterable[Call]) -> None:
-        """Put calls in line; one that is in hand already is ignored."""
+        """Put calls in line; one that is in hand already is ignored, unless it is being cancelled."""
         for call in calls:
-            if call.task_id not in self._jobs:
+            job = self._jobs.get(call.task_id)
+            if job is None:
                 self._jobs[call.task_id] = job = _Job(call, is_suspect=call.suspect)
                 self._line_up(job)
+            elif job.is_cancelled:
+                job.then = call
         self._dispatch()
 
     def cancel(self, task_id: str) -> bool:
@@ -105,7 +110,7 @@ class Sessions:
         job = self._jobs.get(task_id)
         if job is None:
             return False
-        job.is_cancelled = True
+        job.is_cancelled, job.then = True, None
         if job.session is not None:
             self._send(job.session, m.Stop(job.seq))
             return True
@@ -168,10 +173,10 @@ class Sessions:
             return
         for job in reversed(session.jobs.values()):
             if job.is_running or job.call.options.at_most_once:
-                del self._jobs[job.call.task_id]
+                self._forget(job)
                 self.facts.append(CallLost(job.call.task_id, job.call.tag, job.execution, evidence))
             elif job.is_cancelled:
-                del self._jobs[job.call.task_id]
+                self._forget(job)
             else:
                 job.is_suspect = True
                 self._line_up(job, first=True)
@@ -329,6 +334,12 @@ class Sessions:
             session.alone_seq = 0
         return job
 
+    def _forget(self, job: _Job) -> None:
+        """Take note that a call has ended; one that waited for that gets in line."""
+        del self._jobs[job.call.task_id]
+        if job.then is not None:
+            self.submit([job.then])
+
     def _done(self, session: _Session, done: m.Done) -> None:
         job = self._release(session, done.seq)
         if job is None:
@@ -336,7 +347,7 @@ class Sessions:
         call = job.call
         if done.error is None or done.error.code not in _STOPPED:
             self.times.learn(call.function_id, done.seconds)
-        del self._jobs[call.task_id]
+        self._forget(job)
         outcome = Outcome(
             done.ok, done.payload, None, done.error, done.started, done.ended, dict(session.worker)
         )
@@ -375,10 +386,8 @@ class Sessions:
     def _returned(self, session: _Session, item: m.Returned) -> None:
         for seq in reversed(item.seqs):
             job = self._release(session, seq)
-            if job is None:
-                continue
-            if job.is_cancelled:
-                del self._jobs[job.call.task_id]
-            else:
+            if job is not None and job.is_cancelled:
+                self._forget(job)
+            elif job is not None:
                 self._line_up(job, first=True)
         self._dispatch()

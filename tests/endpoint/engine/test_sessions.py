@@ -265,6 +265,42 @@ def test_cancelled_call_of_a_lost_session_is_forgotten():
     assert (lose(world).sessions.in_hand, world.sessions.facts) == (0, [])
 
 
+def test_a_task_that_comes_again_while_its_cancelled_call_runs_waits_for_the_end_of_that():
+    world = World("a").submit("f1")
+    assert world.runs("a") == ["f1"]
+    world.sessions.cancel("f1")
+    world.sessions.submit([Call("f1", 8, "f")])
+    assert world.runs("a") == []
+    world.done("a", 1, ok=False)
+    assert world.runs("a") == ["f1"]
+    world.done("a", 2)
+    assert [fact.tag for fact in world.sessions.facts] == [7, 8]
+
+
+@pytest.mark.parametrize("end", ["lost", "returned"])
+def test_a_task_that_comes_again_outlives_its_cancelled_call_however_that_ends(end):
+    world = World("a", "b", long="f").submit("f1")
+    (first, other) = ("a", "b") if world.runs("a") else ("b", "a")
+    world.sessions.cancel("f1")
+    world.sessions.submit([Call("f1", 8, "f")])
+    if end == "lost":
+        world.sessions.lost(first, "killed")
+    else:
+        world.take(first, m.Returned([1]))
+    assert "f1" in world.runs("a") + world.runs("b")
+    assert world.sessions.facts == []
+
+
+def test_a_task_that_comes_again_can_be_cancelled_again():
+    world = World("a").submit("f1")
+    world.sessions.cancel("f1")
+    world.sessions.submit([Call("f1", 8, "f")])
+    assert world.sessions.cancel("f1")
+    world.done("a", 1, ok=False)
+    assert world.runs("a") == ["f1"]
+    assert world.sessions.in_hand == 0
+
+
 def test_cancel_of_the_unknown_is_refused():
     assert not World().sessions.cancel("f1")
 

@@ -64,8 +64,10 @@ class Admission:
     check_disk: Callable[[], None] = lambda: None
     _accounts: dict[str, _Account] = field(init=False)
     _total: int = field(init=False)
+    _is_limited: bool = field(init=False)
 
     def __post_init__(self) -> None:
+        self._is_limited = self.quotas.any
         self._accounts = {user: _Account(*numbers) for user, numbers in self.open_tasks.items()}
         self._total = sum(account.tasks for account in self._accounts.values())
 
@@ -85,7 +87,7 @@ class Admission:
             If the disk has no room; nothing was counted.
         """
         self.check_disk()
-        if not self.quotas.any:
+        if not self._is_limited:
             return {}
         account = self._accounts.setdefault(user, _Account())
         size = sum(len(task.payload) for task in tasks)
@@ -104,7 +106,7 @@ class Admission:
 
     def forget(self, user: str, sizes: Iterable[int]) -> None:
         """Take out tasks that ended or added nothing, by the bytes of their arguments."""
-        if not self.quotas.any:
+        if not self._is_limited:
             return
         account = self._accounts.setdefault(user, _Account())
         for size in sizes:

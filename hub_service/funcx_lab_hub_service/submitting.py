@@ -117,13 +117,14 @@ class Submitting:
 
         def done(inserted: Inserted | None, error: BaseException | None) -> None:
             self._pending -= pending
-            self._settle_leases(endpoint_id, new, inserted)
+            if inserted is None or not inserted.all_new:
+                self._settle_leases(endpoint_id, new, inserted)
             if answer.cancelled():
                 return
             if inserted is None:
                 answer.set_exception(error or RuntimeError("an insert without an answer"))
             else:
-                answer.set_result(refused + _refusals(inserted))
+                answer.set_result(refused if inserted.all_new else refused + _refusals(inserted))
 
         # A task that has left already may come back soon: one commit then serves its insert and its end.
         patience = INSERT_PATIENCE_S if len(new.tags) == len(new.tasks) else 0.0
@@ -134,8 +135,6 @@ class Submitting:
     def _settle_leases(self, endpoint_id: str, new: Insertion, inserted: Inserted | None) -> None:
         """Take back what was offered and counted for tasks that did not go in."""
         old = None if inserted is None else inserted.old()
-        if old is not None and not old:
-            return
         sizes = [len(task.payload) for task in new.tasks if old is None or task.task_id in old]
         self._admission.forget(new.owner, sizes)
         refused = None if inserted is None else inserted.refused()
@@ -159,6 +158,8 @@ class Submitting:
             list(taken.values()),
             lambda task_ids: self._pending.union(store.known_ids(self._database.reader, task_ids)),
         )
+        if not errors and not crowded:
+            return list(taken.values()), []
         errors += crowded.items()
         fitting = [task for task in taken.values() if task.task_id not in crowded]
         return fitting, [_refusal(task_id, error) for task_id, error in errors]

@@ -253,9 +253,10 @@ class Forwarder:
 
         A mistake of ours ends the session: books that may be wrong are compared anew in the next one.
         """
-        state = self.state(endpoint_id)
+        state = self._states.get(endpoint_id) or self.state(endpoint_id)
         try:
-            self.perform(endpoint_id, decide(state))
+            if instructions := decide(state):
+                self.perform(endpoint_id, instructions)
         except Exception:
             log.exception("What endpoint %s needs went wrong; its session ends", endpoint_id)
             self._states[endpoint_id] = new = DispatchState(self._numbers.take)

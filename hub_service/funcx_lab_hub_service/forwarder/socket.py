@@ -33,8 +33,9 @@ _HIGH_WATER = 10_000
 _LOG_S = 10.0
 #: Frames read before the loop gets its turn.
 _BURST = 200
-# pyzmq's flags are enums, whose & is slow enough to show.
+# pyzmq's flags are enums, whose & and | are slow enough to show.
 _EVENTS, _POLLIN = int(zmq.EVENTS), int(zmq.POLLIN)
+_FIRST_PART, _LAST_PART = int(zmq.NOBLOCK | zmq.SNDMORE), int(zmq.NOBLOCK)
 
 
 class AgentSocket:
@@ -135,7 +136,8 @@ class AgentSocket:
     def send(self, peer: bytes, data: bytes) -> bool:
         """Send one frame; False when the connection is gone or does not drain."""
         try:
-            self._router.send_multipart((peer, data), zmq.NOBLOCK)
+            self._router.send(peer, _FIRST_PART)
+            self._router.send(data, _LAST_PART)
         except (zmq.Again, zmq.ZMQError) as error:
             log.info("A connection takes nothing any more: %s", error)
             return False

@@ -63,7 +63,10 @@ class StreamHandler(Guard, tornado.websocket.WebSocketHandler):
         return self.ws_connection is None or self.ws_connection.is_closing()
 
     def _write(self, frame: bytes) -> Awaitable[None]:
-        return asyncio.sleep(0) if self._is_over else self.write_message(frame, binary=True)
+        try:
+            return self.write_message(frame, binary=True)
+        except tornado.websocket.WebSocketClosedError:
+            return asyncio.sleep(0)
 
     def on_message(self, message: str | bytes) -> Awaitable[None] | None:
         """Do what the client asks; what stands behind the message that ended the stream is dropped."""

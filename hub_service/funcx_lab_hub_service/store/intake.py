@@ -52,6 +52,11 @@ class Inserted:
     #: the object that it takes was deleted
     bereft: list[str] = field(default_factory=list)
 
+    @property
+    def all_new(self) -> bool:
+        """Whether everything went in."""
+        return not (self.known or self.conflicts or self.gone or self.bereft)
+
     def refused(self) -> set[str]:
         """Return the ids that cannot be used."""
         return {*self.conflicts, *self.gone, *self.bereft}

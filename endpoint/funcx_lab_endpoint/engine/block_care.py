@@ -18,6 +18,10 @@ logger = logging.getLogger(__name__)
 BACKOFF_LIMIT_S = 60.0
 #: A block that was served and whose managers have all been gone for this long is ended (seconds).
 SILENT_LIMIT_S = 20.0
+#: A block that runs and whose manager has not connected for this long is ended, on this machine and in
+#: a batch system; doubles each time in a row. A manager may lose the answer it waits for without end.
+START_LIMIT_S, BATCH_START_LIMIT_S = 60.0, 300.0
+_MOST_DOUBLINGS = 4
 LIVE = (JobState.PENDING, JobState.RUNNING, JobState.HELD, JobState.UNKNOWN)
 _BAD = (JobState.FAILED, JobState.MISSING, JobState.CANCELLED)
 
@@ -33,6 +37,8 @@ class BlockCare:
         self._seen: set[str] = set()
         self._connected: set[str] = set()
         self._silent_since: dict[str, float] = {}
+        self._starting_since: dict[str, float] = {}
+        self._late_starts = 0
         self._failures = 0
         self._until = 0.0
 
@@ -60,15 +66,29 @@ class BlockCare:
         return [manager for manager in self._executor.connected_managers() if manager["active"]]
 
     def look(self, managers: list[dict[str, Any]], now: float) -> list[str]:
-        """Return the blocks that no manager serves any more although one did; they are to be ended."""
+        """Return the blocks that no manager serves, any more or yet, for too long; they are to be ended."""
         served = {manager["block_id"] for manager in managers}
         self._connected |= served
+        if served:
+            self._late_starts = 0
         if not isinstance(self._executor, HighThroughputExecutor):
             return []
-        running = [block for block, job in self._jobs() if job.state == JobState.RUNNING]
-        silent = [block for block in running if block in self._connected - served]
+        running = {block for block, job in self._jobs() if job.state == JobState.RUNNING} - served
+        silent, starting = running & self._connected, running - self._connected
         self._silent_since = {block: self._silent_since.get(block, now) for block in silent}
-        return [block for block, since in self._silent_since.items() if now - since > SILENT_LIMIT_S]
+        self._starting_since = {block: self._starting_since.get(block, now) for block in starting}
+        mute = [block for block, since in self._silent_since.items() if now - since > SILENT_LIMIT_S]
+        return mute + self._late(now)
+
+    def _late(self, now: float) -> list[str]:
+        """Return the blocks whose managers ought to have connected by now."""
+        is_local = isinstance(self._executor.provider, LocalProvider)
+        limit = (START_LIMIT_S if is_local else BATCH_START_LIMIT_S) * 2.0**self._late_starts
+        late = [block for block, since in self._starting_since.items() if now - since > limit]
+        if late:
+            self._late_starts = min(self._late_starts + 1, _MOST_DOUBLINGS)
+            self.trouble = f"block {late[0]} was ended: its manager did not connect within {limit:.0f} s"
+        return late
 
     def facts(self) -> dict[str, dict[str, Any]]:
         """Return the blocks that live: state, job and reason."""
@@ -94,6 +114,7 @@ class BlockCare:
         status = JobStatus(JobState.SCALED_IN)
         executor._simulated_status[block] = executor._status[block] = status  # as scale_in_facade does
         self._silent_since.pop(block, None)
+        self._starting_since.pop(block, None)
         logger.warning("Block %s (job %s) was ended.", block, job)
         return True
 

@@ -15,14 +15,15 @@ from funcx_lab_endpoint.config import EndpointConfig
 from funcx_lab_endpoint.engine.contract import Call, EngineFact, EngineHost
 from funcx_lab_endpoint.engine.evidence import Evidence, is_here
 from funcx_lab_endpoint.engine.leftovers import clear_directories
-from funcx_lab_endpoint.engine.progress import Caution, EndBlock, EndEngine, Progress
+from funcx_lab_endpoint.engine.progress import Caution, EndBlock, Progress
 from funcx_lab_endpoint.engine.readiness import Readiness
 from funcx_lab_endpoint.engine.reasons import why_calls_wait
 from funcx_lab_endpoint.engine.roster import Roster
 from funcx_lab_endpoint.engine.sessions import Sessions
 from funcx_lab_endpoint.engine.side_channel import Peer, SideChannel, as_mapping
+from funcx_lab_endpoint.engine.stall import EndAll, Watchdog
 from funcx_lab_endpoint.engine.supervisor import Supervisor
-from funcx_lab_endpoint.engine.vitals import DYING_S, Load, Vitals
+from funcx_lab_endpoint.engine.vitals import DYING_S, Vitals
 from funcx_lab_endpoint.worker import messages as m
 
 logger = logging.getLogger(__name__)
@@ -74,6 +75,7 @@ class Host:
         self._next_tick = 0.0
         self._looked = time.monotonic()
         self._progress = Progress()
+        self._watchdog = Watchdog(self._progress, self._sessions, self._roster, self._node_of)
         self._evidence_book = Evidence(self._last_words)
         #: cancelled calls and when their workers are killed
         self._stopping: dict[str, float] = {}
@@ -198,7 +200,7 @@ class Host:
         """Blame nobody for a time in which this process was stopped or the machine asleep."""
         for peer in self._peers():
             peer.heard = now
-        self._progress.restart(now)
+        self._watchdog.restart(now)
         self._supervisor.forgive(now)
 
     def _say_goodbye(self, timeout: float) -> None:
@@ -221,7 +223,7 @@ class Host:
                 self._channel = SideChannel(
                     event["interface"], event["addresses"], event["ports"], encrypted=event["encrypted"]
                 )
-            self._progress.restart(now)
+            self._watchdog.restart(now)
             self._meet_demand(now, at_least=min(event["initial"], event["limit"]))
         elif kind == "status":
             self._report = event
@@ -363,19 +365,18 @@ class Host:
             self._supervisor.open(as_mapping(arguments))
 
     def _look_for_progress(self, now: float) -> None:
-        """End a block, or the engine, that was asked for sessions and does not start them."""
+        """End what must move and does not: a block, the engine, or the engine with all sessions."""
         if not self._supervisor.is_ready:
             return
         mark = self._supervisor.mark
-        up = {sid: self._node_of(sid) for sid in self._roster.up(mark)}
-        busy = {node for sid, node in up.items() if self._sessions.load(sid) is Load.RUNNING}
-        nodes = [*up.values(), *self._roster.leaving(now)]
-        fault = self._progress.look(now, self._report, nodes, busy, waiting=self._roster.waiting(mark))
+        fault = self._watchdog.look(now, self._report, mark)
         if isinstance(fault, EndBlock):
             self._supervisor.end_block(fault.block, fault.reason)
-        elif isinstance(fault, EndEngine):
+        elif fault is not None:
             self._supervisor.fail(fault.reason, now)
             self._abandon(mark)
+            for sid in self._sessions.sids if isinstance(fault, EndAll) else ():
+                self._lose(sid, fault.reason, kill=True)
 
     def _peer(self, sid: str) -> Peer | None:
         return self._channel.peers.get(sid) if self._channel is not None else None

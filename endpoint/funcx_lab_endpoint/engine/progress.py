@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 #: Seconds that a node may sit on a session, or all nodes on all sessions, until that is a fault ...
 STUCK_S = 60.0
@@ -60,6 +60,9 @@ class EndEngine:
     reason: str
 
 
+Fault: TypeAlias = EndBlock | EndEngine
+
+
 @dataclass(slots=True)
 class _Node:
     """A manager of Parsl's that had more sessions than came up from it when last looked at."""
@@ -102,7 +105,7 @@ class Progress:
         busy: Collection[str],
         *,
         waiting: int,
-    ) -> EndBlock | EndEngine | None:
+    ) -> Fault | None:
         """Return what must be ended now.
 
         Parameters

@@ -73,6 +73,8 @@ class Sessions:
         self.facts: list[EngineFact] = []
         #: sessions that answered, and what is wrong with them ("" if nothing)
         self.answers: dict[str, str] = {}
+        #: a count of sessions that came or went and of calls that began or ended
+        self.moves = 0
         self.times = RunTimes()
         self._functions: dict[str, FunctionBody] = {}
         self._lines: dict[str, deque[_Job]] = {}
@@ -126,6 +128,7 @@ class Sessions:
 
     def up(self, sid: str, worker: Mapping[str, Any], now: float) -> None:
         """Take in a session that said hello for the first time."""
+        self.moves += 1
         self._sessions[sid] = _Session(sid, worker, now)
         self._dispatch()
 
@@ -171,6 +174,7 @@ class Sessions:
         self.outbox.pop(sid, None)
         if session is None:
             return
+        self.moves += 1
         for job in reversed(session.jobs.values()):
             if job.is_running or job.call.options.at_most_once:
                 self._forget(job)
@@ -344,6 +348,7 @@ class Sessions:
         job = self._release(session, done.seq)
         if job is None:
             return
+        self.moves += 1
         call = job.call
         if done.error is None or done.error.code not in _STOPPED:
             self.times.learn(call.function_id, done.seconds)
@@ -365,6 +370,7 @@ class Sessions:
         job = session.jobs.get(item.seq)
         if job is None:
             return
+        self.moves += 1
         job.is_running = True
         call = job.call
         self.facts.append(CallStarted(call.task_id, call.tag, job.execution, item.time, dict(session.worker)))

@@ -5,9 +5,16 @@ from types import SimpleNamespace
 import pytest
 from parsl.executors import HighThroughputExecutor
 from parsl.jobs.states import JobState, JobStatus
+from parsl.providers import SlurmProvider
 
 from funcx_lab_endpoint.engine import block_care
-from funcx_lab_endpoint.engine.block_care import BACKOFF_LIMIT_S, SILENT_LIMIT_S, BlockCare
+from funcx_lab_endpoint.engine.block_care import (
+    BACKOFF_LIMIT_S,
+    BATCH_START_LIMIT_S,
+    SILENT_LIMIT_S,
+    START_LIMIT_S,
+    BlockCare,
+)
 
 
 class Executor(HighThroughputExecutor):
@@ -98,12 +105,31 @@ def test_manager_that_is_heard_again_is_left_alone(executor):
     assert care.look([], 2.0 + SILENT_LIMIT_S) == []
 
 
-def test_block_that_has_not_served_yet_is_left_alone_and_says_so(executor):
+def test_block_whose_manager_never_connects_is_ended_and_the_next_has_twice_the_time(executor):
     care = BlockCare(executor)
     executor.block("a", JobState.RUNNING)
     care.look([], 0.0)
-    assert care.look([], 10 * SILENT_LIMIT_S) == []
+    assert care.look([], START_LIMIT_S) == []
     assert "has not connected yet" in care.facts()["a"]["reason"]
+    assert care.look([], START_LIMIT_S + 1) == ["a"]
+    assert "did not connect within 60 s" in care.trouble
+    executor.block("a", JobState.COMPLETED)
+    executor.block("b", JobState.RUNNING)
+    care.look([], 100.0)
+    assert care.look([], 100.0 + 2 * START_LIMIT_S) == []
+    assert care.look([{"block_id": "b"}], 101.0 + 2 * START_LIMIT_S) == []
+    executor.block("c", JobState.RUNNING)
+    care.look([{"block_id": "b"}], 300.0)
+    assert care.look([{"block_id": "b"}], 301.0 + START_LIMIT_S) == ["c"]
+
+
+def test_block_of_a_batch_system_has_more_time_to_connect(executor):
+    executor._provider = SlurmProvider()
+    care = BlockCare(executor)
+    executor.block("a", JobState.RUNNING)
+    care.look([], 0.0)
+    assert care.look([], BATCH_START_LIMIT_S) == []
+    assert care.look([], BATCH_START_LIMIT_S + 1) == ["a"]
 
 
 def test_pending_block_is_no_silent_one(executor):

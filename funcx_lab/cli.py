@@ -98,6 +98,8 @@ def start(options: argparse.Namespace) -> int:
         local = next((entry for entry in _endpoints(service) if entry["name"] == "local"), {})
         if local.get("state") == "online" or "Not installed" in str(local.get("reason")):
             break
+        if _whoami(service).get("damage"):  # nothing is started on it
+            break
         time.sleep(0.1)
     return _show(service, options.json)
 
@@ -142,7 +144,7 @@ def login(options: argparse.Namespace) -> int:
     """Check a token with its service, then keep both."""
     check_address(options.url)
     service = find_service(options.url, _read_token(options))
-    user = Transport(service).json("GET", "/v3/whoami")["user"]
+    user = _whoami(service)["user"]
     save_profile(service.url, service.token)
     print(f"Logged in to {service.url} as {user}; kept in {profile_path()}.")
     return 0
@@ -187,9 +189,10 @@ def lab(options: argparse.Namespace) -> int:
 
 def _show(service: Service, as_json: bool) -> int:
     document = _describe(service)
+    code = FAILED if document["damage"] else 0
     if as_json:
         print(json.dumps(document, indent=2))
-        return 0
+        return code
     print(f"Hub service {service.url} (version {document['version']}, user {document['user']})")
     print(f"Token       {document['token_file'] or 'from the environment'}")
     for entry in document["endpoints"]:
@@ -197,12 +200,15 @@ def _show(service: Service, as_json: bool) -> int:
         print(f"Endpoint    {entry['name']}  {entry['state']}  {entry['endpoint_id']}{reason}")
     if not document["endpoints"]:
         print("Endpoint    none yet")
-    return 0
+    if document["damage"]:
+        print(f"Database    only read: {document['damage']}")
+    return code
 
 
 def _describe(service: Service) -> dict[str, Any]:
     """Return what ``status --json`` prints."""
     token_file = home() / "token" if service.embedded else _profile_of(service)
+    who = _whoami(service)
     return {
         "running": True,
         "url": service.url,
@@ -210,9 +216,14 @@ def _describe(service: Service) -> dict[str, Any]:
         "home": str(home()),
         "token_file": str(token_file) if token_file else None,
         "version": Transport(service).json("GET", "/v2/version")["api"],
-        "user": Transport(service).json("GET", "/v3/whoami")["user"],
+        "user": who["user"],
+        "damage": who.get("damage", ""),
         "endpoints": _endpoints(service),
     }
+
+
+def _whoami(service: Service) -> dict[str, Any]:
+    return dict(Transport(service).json("GET", "/v3/whoami"))
 
 
 def _endpoints(service: Service) -> list[dict[str, Any]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import shutil
 import socket
+import sqlite3
 import stat
 import sys
 from collections.abc import Callable, Iterator
@@ -166,6 +168,8 @@ def _service() -> Iterator[Finding]:
             yield Finding("note", "service", f"{differs}.")
     else:
         yield Finding("fine", "service", f"{service.url} answers")
+    if damage := Transport(service).json("GET", "/v3/whoami").get("damage"):
+        yield Finding("problem", "database", str(damage))
     for entry in Transport(service).json("GET", "/v3/endpoints")["endpoints"]:
         level: Level = "fine" if entry["state"] == "online" else "note"
         reason = f": {entry['reason']}" if level == "note" and entry.get("reason") else ""
@@ -179,5 +183,25 @@ def _no_service(directory: Path) -> Iterator[Finding]:
         yield Finding("fine", "service", "The local hub service is not running; the first use starts it.")
         if importlib.util.find_spec("psutil") is not None and (left := find_leftovers(directory)):
             yield Finding(
-                "problem", "service", f"{len(left)} left-over processes; `funcx-lab stop` ends them."
+                "problem",
+                "service",
+                f"{len(left)} left-over processes; `funcx-lab start` goes on with their tasks, "
+                "`funcx-lab stop` ends them.",
             )
+        yield from _database(directory / "hub" / "hub.db")
+
+
+def _database(path: Path) -> Iterator[Finding]:
+    """Look through the pages of the local service's database while nobody uses it."""
+    if not path.exists():
+        return
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            found = str(database.execute("PRAGMA quick_check(1)").fetchone()[0])
+    except sqlite3.Error as err:
+        found = str(err)
+    if found == "ok":
+        yield Finding("fine", "database", f"{path} is whole")
+    else:
+        damage = " ".join(found.split())
+        yield Finding("problem", "database", f"{path}: {damage}; `funcx-lab start` says how to restore it.")

@@ -40,7 +40,7 @@ def start_service(directory: Path) -> None:
     Raises
     ------
     ServiceStartError
-        If it ends or does not listen within 20 s; the message ends with the last lines of its log.
+        If it ends or does not listen within 20 s: with the reason it gave, or the last lines of its log.
     """
     begin = _prepare_log(log_path(directory))
     read_end, write_end = os.pipe()
@@ -51,11 +51,9 @@ def start_service(directory: Path) -> None:
         os.close(read_end)
     if answer is None:
         process.kill()
-        problem: str | None = f"The hub service did not listen within {START_TIMEOUT_S:.0f} s."
-    else:
-        problem = _problem(answer)
-    if problem is not None:
+        problem = f"The hub service did not listen within {START_TIMEOUT_S:.0f} s."
         raise ServiceStartError(with_log(problem, directory, begin))
+    _check(answer, directory, begin)
 
 
 def _spawn(directory: Path, ready: int) -> subprocess.Popen[bytes]:
@@ -159,14 +157,16 @@ def with_log(message: str, directory: Path, begin: int = 0) -> str:
     return f"{where}, its last lines:\n{lines}" if lines else f"{where}; it says nothing."
 
 
-def _problem(answer: bytes) -> str | None:
-    """Return what the first line of the service complains of."""
+def _check(answer: bytes, directory: Path, begin: int) -> None:
+    """Raise what the first line of the service complains of; its log repeats a reason that it gave."""
     try:
-        document = json.loads(answer)
+        error = json.loads(answer).get("error")
     except json.JSONDecodeError:
-        return "The hub service ended before it listened."
-    error = document.get("error")
-    return f"The hub service did not start: {error.get('message', error)}" if error else None
+        problem = "The hub service ended before it listened."
+        raise ServiceStartError(with_log(problem, directory, begin)) from None
+    if error:
+        reason = error.get("message", error)
+        raise ServiceStartError(f"The hub service did not start: {reason}\nIts log is {log_path(directory)}")
 
 
 def read_line(descriptor: int, timeout_s: float) -> bytes | None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -122,6 +125,45 @@ def test_doctor_finds_an_open_home(fresh: Shell) -> None:
     fresh.home.chmod(0o755)
     assert f"{fresh.home} is open to others; chmod 700 it" in fresh("doctor", code=1)
     fresh.home.chmod(0o700)
+
+
+def test_a_damaged_database_is_told_with_the_command_that_restores_it(fresh: Shell) -> None:
+    fresh("start")
+    fresh("stop")
+    database = fresh.home / "hub" / "hub.db"
+    newest = database.parent / "backups" / "hub-20260102-030405.db"
+    newest.parent.mkdir(exist_ok=True)
+    shutil.copy(database, newest)
+    assert f"{database} is whole" in fresh("doctor")
+    _spoil(database, "results")
+    found = fresh("doctor", code=1)
+    assert f"{database}: " in found
+    assert "funcx-lab start" in found
+    began = time.monotonic()
+    for command in ("start", "status", "doctor"):
+        said = fresh(command, code=1)
+        assert "is damaged" in said
+        assert f"--data {database.parent} restore {newest}" in said
+    assert time.monotonic() - began < 20, "nobody waits for an endpoint that is not started"
+    assert "is damaged" in json.loads(fresh("status", "--json", code=1))["damage"]
+    fresh("stop")
+    database.write_bytes(b"no database" * 1000)
+    said = fresh("start", code=1)
+    assert said.count(f"restore {newest}") == 1
+    assert "restore" in fresh("doctor", code=1)
+    restore = [*said[said.index(sys.executable) :].splitlines()[0].split()]
+    assert subprocess.run(restore, capture_output=True, check=False).returncode == 0
+    fresh("start")
+    assert f"{database}" not in fresh("doctor")
+
+
+def _spoil(database: Path, table: str) -> None:
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        size = connection.execute("PRAGMA page_size").fetchone()[0]
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+    with database.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
 
 
 def test_run_prints_the_result(shell: Shell, script: Path) -> None:

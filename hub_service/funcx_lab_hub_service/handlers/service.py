@@ -27,14 +27,15 @@ class VersionHandler(Handler):
 
 
 class WhoAmIHandler(Handler):
-    """Who the token stands for."""
+    """Who the token stands for, and what is wrong with the service's database if it is damaged."""
 
     for_agents = True
 
     def get(self) -> None:
         """Answer user, kind and endpoint."""
-        principal = self.principal
-        self.answer({"user": principal.user, "kind": principal.kind, "endpoint_id": principal.endpoint_id})
+        principal, damage = self.principal, self.services.gate.damage
+        document = {"user": principal.user, "kind": principal.kind, "endpoint_id": principal.endpoint_id}
+        self.answer({**document, "damage": damage} if damage else document)
 
 
 class StatsHandler(Handler):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shlex
 import shutil
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -30,13 +32,16 @@ def backups(database: Path) -> list[Path]:
 
 def how_to_restore(database: Path) -> str:
     """Return what to do about a database that is damaged."""
-    made = backups(database)
-    command = "python -m funcx_lab_hub_service --data DIRECTORY restore BACKUP"
+    made = [path.absolute() for path in backups(database)]
+    data = database.parent.absolute()
+    words = [sys.executable, "-m", "funcx_lab_hub_service", "--data", str(data), "restore"]
     if not made:
+        command = f"{shlex.join(words)} BACKUP"
         return (
-            f"There is no backup in {database.parent / 'backups'}; restore one of your own with `{command}`."
+            f"There is no backup in {data / 'backups'}; stop the hub service and put back your own: {command}"
         )
-    return f"Stop the hub service and restore a backup with `{command}`; the newest is {made[-1]}."
+    command = shlex.join([*words, str(made[-1])])
+    return f"Stop the hub service and put back the newest of {len(made)} backups: {command}"
 
 
 def copy_to(database: Path, target: Path) -> None:

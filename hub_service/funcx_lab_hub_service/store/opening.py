@@ -65,7 +65,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, frames: write_log.Frame
         connection.close()
         last = boot.read(path)
         text = f"{path} is damaged ({damage}). {how_to_restore(path)}"
-        log.critical("%s Until then it is only read.", text)
+        log.critical("It is only read until it is restored: %s", text)
         return Opened(None, 0 if last is None else last.boot, text)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")

@@ -104,6 +104,7 @@ def test_a_backup_is_made_while_it_runs_and_put_back_when_it_is_damaged(
     again = clients(sick.url, ask.token)
     assert sick.service.damage
     assert again("GET", "/healthz").document == {"status": "read-only"}
+    assert again("GET", "/v3/whoami").document["damage"] == sick.service.damage
     assert again("GET", f"/v2/functions/{kept}").status == 200
     answer = again("POST", "/v3/endpoints", {"endpoint_name": "new"})
     assert (answer.status, answer.document["code"]) == (503, "STORE_DAMAGED")

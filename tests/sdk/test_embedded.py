@@ -141,6 +141,20 @@ def test_stop_ends_the_agent_of_a_killed_service(home: Path) -> None:
     assert find_leftovers(home) == []
 
 
+def test_a_service_whose_database_was_deleted_has_a_new_token_which_is_used(home: Path) -> None:
+    transport = Transport(ensure_service())
+    old = transport.service.token
+    assert transport.json("GET", "/v3/whoami")
+    os.kill(pid_of(home), signal.SIGKILL)
+    until(lambda: not is_held(home / "service.lock"))
+    for path in (home / "hub").glob("hub.db*"):
+        path.unlink()
+    new = ensure_service()
+    assert new.url == transport.service.url
+    assert transport.json("GET", "/v3/whoami")
+    assert transport.service.token == new.token != old
+
+
 def test_stop_ends_a_service_whose_file_somebody_removed(home: Path) -> None:
     ensure_service()
     (home / "service.json").unlink()

@@ -40,8 +40,13 @@ def _cut_log(database: Path) -> None:
         file.truncate(_log_of(database).stat().st_size - 1)
 
 
-def _flip_log(database: Path) -> None:
-    hurt(_log_of(database), _log_of(database).stat().st_size // 2)
+def _flip_log(run: Run) -> Trouble:
+    with hub_down(run) as database:
+        hurt(_log_of(database), _log_of(database).stat().st_size // 2)
+        ended = time.monotonic()
+    if not said(run, _LOG, "commits are lost"):
+        raise Stuck("nobody said that the database's log is damaged")
+    return Trouble(ended)
 
 
 def _delete(database: Path) -> None:
@@ -100,7 +105,7 @@ def _page(run: Run) -> Trouble:
     backup = _backup(run)
     run.client.send_signal(signal.SIGSTOP)  # a damaged service refuses tasks for good
     try:
-        with hub_down(run) as database:
+        with hub_down(run, damaged=True) as database:
             _spoil_page(database)
         if not said(run, _LOG, "is damaged"):
             raise Stuck("nobody said that the database is damaged")
@@ -117,7 +122,7 @@ def _page(run: Run) -> Trouble:
 SCENARIOS = {
     "hub WAL cut": Scenario("the database's log loses its last byte", _while_down(_cut_log), forgets=True),
     "hub WAL bit flipped": Scenario(
-        "one bit in the middle of the database's log flips", _while_down(_flip_log), forgets=True
+        "one bit in the middle of the database's log flips", _flip_log, forgets=True
     ),
     "hub database deleted": Scenario("the database is deleted", _while_down(_delete), forgets=True),
     "old backup by hand": Scenario(

@@ -129,14 +129,19 @@ def main() -> None:
     found, is_clean = [], True
     for name in options.names or SCENARIOS:
         directory = Path(tempfile.mkdtemp(prefix="fault-"))
-        found.append(suffer_alone(name, SCENARIOS[name], directory))
+        try:
+            found.append(suffer_alone(name, SCENARIOS[name], directory))
+        except Stuck as stuck:
+            is_clean = False
+            print(f"STUCK: {stuck}. Everything is kept in {directory}", flush=True)
+            continue
         print(_row(found[-1]), *found[-1].verdict.complaints()[:9], sep="\n", flush=True)
         if found[-1].verdict.is_clean and not found[-1].left:
             shutil.rmtree(directory, ignore_errors=True)
         else:
             is_clean = False
             print(f"NOT CLEAN; everything is kept in {directory}", flush=True)
-    if not options.names:
+    if not options.names and len(found) == len(SCENARIOS):
         report.write(options.output, TITLE, section(found))
     if not is_clean:
         raise SystemExit(1)

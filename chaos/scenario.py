@@ -164,8 +164,11 @@ def fill(directory: Path) -> Path:
 
 
 @contextlib.contextmanager
-def hub_down(run: Run) -> Iterator[Path]:
-    """Kill the hub service, and let nobody start it before the end of the block; gives its database."""
+def hub_down(run: Run, *, damaged: bool = False) -> Iterator[Path]:
+    """Kill the hub service, and let nobody start it before the end of the block; gives its database.
+
+    ``damaged``: the start then says by its status that the database is damaged.
+    """
     home = run.lab.home
     with locked(home / "start.lock", wait_s=END_S) as mine:
         if not mine:
@@ -173,7 +176,8 @@ def hub_down(run: Run) -> Iterator[Path]:
         run.lab.find("hub").kill()
         until(lambda: not is_held(home / "service.lock"), END_S, "the end of the hub service")
         yield home / "hub" / "hub.db"
-    run.lab.start()
+    with contextlib.suppress(*[Stuck] * damaged):
+        run.lab.start()
 
 
 @contextlib.contextmanager

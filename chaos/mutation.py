@@ -34,6 +34,11 @@ class Mutator(importlib.machinery.PathFinder):
     edits : sequence of Edit
         Each old text must occur exactly once in its file.
 
+    Attributes
+    ----------
+    sources : dict
+        The edited sources, by file.
+
     Raises
     ------
     ValueError
@@ -41,30 +46,30 @@ class Mutator(importlib.machinery.PathFinder):
     """
 
     def __init__(self, edits: Sequence[Edit]) -> None:
-        self._sources: dict[Path, str] = {}
-        self.loaded: set[Path] = set()
+        self.sources: dict[Path, str] = {}
+        self._loaded: set[Path] = set()
         for edit in edits:
             path = ROOT / edit.path
-            source = self._sources.get(path) or path.read_text()
+            source = self.sources.get(path) or path.read_text()
             if (count := source.count(edit.old)) != 1:
                 raise ValueError(f"{edit.path} has this text {count} times, not once: {edit.old!r}")
-            self._sources[path] = source.replace(edit.old, edit.new)
+            self.sources[path] = source.replace(edit.old, edit.new)
 
     @property
     def unloaded(self) -> list[str]:
         """Files that nobody has imported."""
-        return sorted(str(path.relative_to(ROOT)) for path in self._sources.keys() - self.loaded)
+        return sorted(str(path.relative_to(ROOT)) for path in self.sources.keys() - self._loaded)
 
     def find_spec(  # type: ignore[override]  # an instance, where PathFinder is a class of static methods
         self, fullname: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         """Return the spec of an edited module; None for all others."""
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
-        if spec is None or spec.origin is None or Path(spec.origin).resolve() not in self._sources:
+        if spec is None or spec.origin is None or Path(spec.origin).resolve() not in self.sources:
             return None
         origin = Path(spec.origin).resolve()
-        self.loaded.add(origin)
-        spec.loader = _Loader(fullname, spec.origin, self._sources[origin])
+        self._loaded.add(origin)
+        spec.loader = _Loader(fullname, spec.origin, self.sources[origin])
         return spec
 
 

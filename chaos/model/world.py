@@ -209,8 +209,3 @@ class World:
             and not self.hub.database.waiting
             and self.hub.live == 0
         )
-
-
-def one(seed: int, disk: Disk) -> dict[str, Any]:
-    """Return the flaws of one history."""
-    return World(seed, disk).run()

@@ -19,8 +19,8 @@ from funcx_lab_endpoint.engine.vitals import Load
 STALL_S = 60.0
 #: ... and while blocks run whose managers have not connected yet, or all blocks fail: `BlockCare` is at it.
 START_STALL_S = 600.0
-#: Doubles each time in a row.
-LIMIT_S = 3600.0
+#: Both double each time in a row, at most so often.
+MOST_DOUBLINGS = 6
 #: A look that comes later than this was kept from looking; only so many seconds count.
 _LATE_S = 5.0
 _QUEUED = ("pending", "held")
@@ -32,16 +32,16 @@ class EndAll(EndEngine):
 
 
 class Stall:
-    """Counts the seconds in which calls wait and nothing moves."""
+    """Counts the seconds in which calls wait and nothing moves, as shares of what patience there is."""
 
     def __init__(self) -> None:
-        self._moves = 0
-        self._still = self._looked = 0.0
-        self._factor = 1.0
+        self._moves = self._faults = 0
+        self._still = self._spent = self._looked = 0.0
 
     def restart(self, now: float) -> None:
         """Begin again, for a new engine."""
-        self._still, self._looked = 0.0, now
+        self._still = self._spent = 0.0
+        self._looked = now
 
     def look(
         self, now: float, report: Mapping[str, Any], *, calls: int, moves: int, may_run: bool
@@ -63,18 +63,18 @@ class Stall:
         """
         passed, self._looked = min(now - self._looked, _LATE_S), now
         if moves != self._moves:
-            self._moves, self._still, self._factor = moves, 0.0, 1.0
+            self._moves, self._faults = moves, 0
+            self.restart(now)
         if may_run or not calls:
-            self._still = 0.0
-            return None
-        patience = _patience(report)
-        if patience is None:
-            return None
-        self._still += passed
-        if self._still <= min(patience * self._factor, LIMIT_S):
+            self.restart(now)
+        elif (patience := _patience(report)) is not None:
+            self._still += passed
+            self._spent += passed / patience
+        if self._spent <= 2.0 ** min(self._faults, MOST_DOUBLINGS):
             return None
         reason = f"{calls} calls wait, none runs, and nothing has moved for {self._still:.0f} s"
-        self._still, self._factor = 0.0, 2 * self._factor
+        self._faults += 1
+        self.restart(now)
         return EndAll(reason)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from parsl.addresses import get_all_addresses
 from parsl.executors import HighThroughputExecutor
+from parsl.executors.high_throughput.executor import DEFAULT_INTERCHANGE_LAUNCH_CMD
 from parsl.executors.status_handling import BlockProviderExecutor
 from parsl.jobs.job_status_poller import JobStatusPoller
 from parsl.launchers import SimpleLauncher, SingleNodeLauncher
@@ -181,8 +182,11 @@ class ParslBlocks:
             executor.block_error_handler = care.handle
             self._cares.append(care)
         if isinstance(executor, HighThroughputExecutor):
+            command = list(executor.interchange_launch_cmd)
+            if command == DEFAULT_INTERCHANGE_LAUNCH_CMD:
+                command = [sys.executable, "-m", "funcx_lab_endpoint.engine.interchange"]
             tether = [sys.executable, "-m", "funcx_lab_endpoint.engine.tether"]
-            executor.interchange_launch_cmd = [*tether, *executor.interchange_launch_cmd]
+            executor.interchange_launch_cmd = [*tether, *command]
             executor.prefetch_capacity = 0
             executor.heartbeat_period = HEARTBEAT_S
             executor.heartbeat_threshold = HEARTBEAT_LIMIT_S

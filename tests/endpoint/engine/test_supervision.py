@@ -1,6 +1,7 @@
 """Parsl that dies, hangs or lies: real interchanges, managers and workers, killed and stopped."""
 
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -9,6 +10,8 @@ import time
 
 import psutil
 import pytest
+import zmq
+from parsl import curvezmq
 
 from funcx_lab_endpoint.engine import progress
 from funcx_lab_endpoint.engine.contract import CallDone
@@ -87,6 +90,28 @@ def test_stopped_interchange_is_replaced(make_driver):
     assert driver.value(len, "abc") == 3
     assert time.monotonic() - since < 60
     assert not psutil.pid_exists(interchange)
+
+
+@pytest.mark.slow
+def test_manager_that_dials_again_while_its_first_connection_stands_is_heard(make_driver):
+    """A manager dials twice; when the first goodbye is lost in the network, it waited for ever."""
+    driver = make_driver(HTEX, workers=1)
+    driver.end_of(driver.submit(len, "abc"), limit=40)
+    (port,) = re.findall(r"--port=(\d+)", " ".join(manager_of(driver).cmdline()))
+    (certificates,) = driver.directory.glob("runs/*/htex/certificates")
+    context = curvezmq.ClientContext(str(certificates))
+    connections = []
+    for _ in range(2):
+        connections.append(connection := context.socket(zmq.DEALER))
+        connection.setsockopt(zmq.LINGER, 0)
+        connection.setsockopt(zmq.IDENTITY, b"a manager")
+        connection.connect(f"tcp://127.0.0.1:{port}")
+        connection.send(pickle.dumps({"type": "connection_probe"}))
+        assert connection.poll(5000), "it is not heard"
+    for connection in connections:
+        connection.close()
+    context.term()
+    assert driver.value(len, "abc") == 3
 
 
 DEAF = """(lambda parsl, load: load(parsl))(

@@ -180,10 +180,11 @@ class AgentState:
     def _take_tasks(self, message: Tasks, now: float) -> None:
         for function in message.functions:
             self._work.learn(function)
+        may_begin = self._may_begin(now)
         for item in message.tasks:
-            self._take_task(item, now)
+            self._take_task(item, now, may_begin=may_begin)
 
-    def _take_task(self, item: TaskItem, now: float) -> None:
+    def _take_task(self, item: TaskItem, now: float, *, may_begin: bool) -> None:
         lease = (item.task_id, item.tag)
         holding = self._holdings.get(item.task_id)
         if holding is None:
@@ -191,7 +192,7 @@ class AgentState:
             is_late = lease in self._seen
             has_come = self._holdings.functions.has_come(item.function_id)
             if has_come and not (is_late or self.draining or self.closed):
-                self._work.take(self._holdings.add(item), may_begin=self._may_begin(now))
+                self._work.take(self._holdings.add(item), may_begin=may_begin)
                 self._outbox.tell_accepted(*lease, now)
                 self._seen.add(lease)
             return
@@ -224,7 +225,7 @@ class AgentState:
     def _acknowledge(self, message: ResultAck) -> None:
         for task_id, execution in message.results:
             self._outbox.acknowledged(task_id, execution)
-            if self._holdings.forget_loss(task_id, execution):
+            if self._holdings.losses and self._holdings.forget_loss(task_id, execution):
                 continue
             holding = self._holdings.get(task_id)
             if holding is not None and holding.outcome is not None and holding.execution == execution:

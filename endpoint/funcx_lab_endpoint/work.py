@@ -267,7 +267,7 @@ class Work:
                 self._lost(holding, fact.execution, fact.evidence)
 
     def _done(self, holding: Holding, fact: CallDone) -> None:
-        if self._may_retry(holding, fact.outcome):
+        if holding.options.retries and self._may_retry(holding, fact.outcome):
             self._retry(holding, fact.path)
             return
         outcome = fact.outcome

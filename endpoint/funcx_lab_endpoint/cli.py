@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -27,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         answer: Answer | int = options.run(options)
+        if not isinstance(answer, int):
+            print(json.dumps(answer.data, indent=2) if options.json else answer.text, flush=True)
     except EndpointNotFound as err:
         return _fail(err, NO_ENDPOINT, options.json)
     except UsageError as err:
@@ -34,12 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FuncxLabError as err:
         return _fail(err, FAILURE, options.json)
     except BrokenPipeError:  # `logs | head`
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
-    if isinstance(answer, int):
-        return answer
-    print(json.dumps(answer.data, indent=2) if options.json else answer.text)
-    return answer.code
+    return answer if isinstance(answer, int) else answer.code
 
 
 def _fail(error: FuncxLabError, code: int, as_json: bool) -> int:

@@ -136,7 +136,8 @@ def _started(files: EndpointFiles, started: Started) -> Answer:
     if started.state == "connected":
         return Answer(OK, f"Endpoint {files.name} runs as process {started.pid} and is connected.", data)
     text = (
-        f"Endpoint {files.name} runs as process {started.pid} but is not connected: {started.reason}.\n"
+        f"Endpoint {files.name} runs as process {started.pid} but is not connected: "
+        f"{started.reason.rstrip('.')}.\n"
         f"It keeps trying; see `funcx-endpoint status {files.name}` and {files.log}"
     )
     return Answer(NOT_CONNECTED, text, data)

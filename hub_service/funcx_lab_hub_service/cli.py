@@ -40,7 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     try:
         config = _config(options)
-        return _COMMANDS[options.command](config, options)
+        code = _COMMANDS[options.command](config, options)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # `audit | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except FuncxLabError as err:
         return _failed(err, options.ready_fd)
     except OSError as err:

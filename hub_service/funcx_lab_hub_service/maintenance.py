@@ -83,6 +83,8 @@ def print_audit(config: ServiceConfig) -> int:
             moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.pop("time")))
             facts = " ".join(f"{name}={value!r}" for name, value in entry.items() if name != "event")
             sys.stdout.write(f"{moment}  {entry['event']:20}  {facts}\n")
+    except BrokenPipeError:
+        raise  # of who reads what is printed
     except (OSError, ValueError) as error:
         raise ConfigError(f"The audit log {config.audit} cannot be read: {error}.") from error
     return 0

@@ -108,7 +108,7 @@ class Reserve:
             self._room = self._size == 0 or self._free(self._path.parent) >= self._size
         if not (self._room and self.held):
             raise StorageFull(
-                f"The hub service's disk is full: less than {self._size} bytes are free, and they are kept "
-                "for results. Nothing was accepted; free space and send it again.",
+                f"The hub service's disk is full: less than {self._size / 1e6:.0f} MB are free, and they "
+                "are kept for results. Nothing was accepted; free space and send it again.",
                 details={"retry_after_s": RETRY_AFTER_S},
             )

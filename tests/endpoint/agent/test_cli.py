@@ -253,6 +253,15 @@ def test_start_says_that_the_service_refuses(configured: EndpointFiles, hub: Any
     assert "does not know this endpoint's key" in document["reason"]
 
 
+def test_a_reader_that_has_seen_enough_is_no_error(configured: EndpointFiles) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "funcx_lab_endpoint.cli", "status", configured.name, "--json"]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_start_tells_an_error_of_the_config_file(configured: EndpointFiles, run: Run) -> None:
     configured.config.write_text("config = \n")
     answer = run("start", "cluster")

@@ -83,6 +83,21 @@ def test_an_audit_log_that_is_not_there_is_said(command: Command, data: Path) ->
         assert "Traceback" not in done.stderr
 
 
+def test_a_reader_that_has_seen_enough_is_no_error(command: Command, data: Path) -> None:
+    command("token", "create", "ada")
+    for words in (["audit"], ["token", "list"]):
+        reading, writing = os.pipe()
+        os.close(reading)
+        done = subprocess.run(
+            [sys.executable, "-m", "funcx_lab_hub_service", "--data", str(data), *words],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+        os.close(writing)
+        assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_a_backup_is_made_while_it_runs_and_put_back_when_it_is_damaged(
     start: Any, clients: Any, command: Command, data: Path, tmp_path: Path
 ) -> None:

@@ -280,7 +280,7 @@ def test_a_task_that_comes_again_while_its_cancelled_call_runs_waits_for_the_end
 @pytest.mark.parametrize("end", ["lost", "returned"])
 def test_a_task_that_comes_again_outlives_its_cancelled_call_however_that_ends(end):
     world = World("a", "b", long="f").submit("f1")
-    (first, other) = ("a", "b") if world.runs("a") else ("b", "a")
+    first = "a" if world.runs("a") else "b"
     world.sessions.cancel("f1")
     world.sessions.submit([Call("f1", 8, "f")])
     if end == "lost":

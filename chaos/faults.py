@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
+
+from chaos import network
 
 if TYPE_CHECKING:
     from chaos.run import Run
@@ -24,12 +22,9 @@ if TYPE_CHECKING:
 #: Programs of the service; workers are found by what they run, and the client is started by the run.
 PROGRAMS = ("hub", "agent", "engine", "interchange", "manager")
 VICTIMS = (*PROGRAMS, "busy worker", "idle worker", "client")
-#: Links on this machine, and the port of the hub service's that each leads to; `cut` cuts all at once.
-LINKS = {"agent's link": "forwarder", "client's link": "http"}
-ALL_LINKS = "all links"
+_LASTING = ("freeze", "cut", "one-way cut")
 #: So long an idle worker is waited for, before the one that began longest ago is taken.
 _IDLE_S = 3.0
-_INSIDE = "CHAOS_NAMESPACE"
 
 
 @dataclass(slots=True)
@@ -38,7 +33,7 @@ class Fault:
 
     Attributes
     ----------
-    kind : {"kill -9", "freeze", "cut", "reset"}
+    kind : {"kill -9", "freeze", "cut", "one-way cut", "reset"}
         What was done.
     victim : str
         To whom.
@@ -67,11 +62,13 @@ class Fault:
     def do(self, run: Run) -> None:
         """Find the victim, do it, and return when it is over."""
         if self.kind == "cut":
-            _set_loopback("down")
-            time.sleep(self.seconds)  # this is the fault
-            _set_loopback("up")
+            with network.cut():
+                time.sleep(self.seconds)  # this is the fault
+        elif self.kind == "one-way cut":
+            with network.cut_one_way(run.lab.home, self.victim):
+                time.sleep(self.seconds)  # this is the fault
         elif self.kind == "reset":
-            _reset(run.lab.home / "hub" / "ports.json", LINKS[self.victim])
+            network.reset(run.lab.home, self.victim)
         elif self.kind == "freeze":
             _freeze(_pid_of(self.victim, run), self.seconds)
         else:
@@ -89,17 +86,6 @@ def _freeze(pid: int, seconds: float) -> None:
     finally:
         with contextlib.suppress(ProcessLookupError):  # a watchdog ended it meanwhile
             os.kill(pid, signal.SIGCONT)
-
-
-def _set_loopback(state: str) -> None:
-    subprocess.run(["ip", "link", "set", "lo", state], check=True)
-
-
-def _reset(ports: Path, name: str) -> None:
-    """Break the connections to one of the hub service's ports, as a router that forgets them does."""
-    port = json.loads(ports.read_text())[name]
-    # It lists what it breaks, and complains at the end.
-    subprocess.run(["ss", "-K", "dport", "=", str(port)], check=True, capture_output=True)
 
 
 def _pid_of(victim: str, run: Run) -> int:
@@ -125,19 +111,26 @@ def _worker(run: Run, *, busy: bool) -> int:
 
 
 def plan(
-    kills: int, freezes: int, seed: int, longest_freeze_s: float, cuts: int = 0, resets: int = 0
+    kills: int,
+    freezes: int,
+    seed: int,
+    longest_freeze_s: float,
+    cuts: int = 0,
+    resets: int = 0,
+    one_way_cuts: int = 0,
 ) -> Iterator[Fault]:
     """Yield the faults of a run in the order that ``seed`` gives; every victim gets its share."""
     chance = random.Random(f"faults {seed}")
     faults = [("kill -9", victim) for victim in _shares(kills, VICTIMS, chance)]
     faults += [("freeze", victim) for victim in _shares(freezes, VICTIMS, chance)]
-    faults += [("cut", ALL_LINKS)] * cuts
-    faults += [("reset", victim) for victim in _shares(resets, tuple(LINKS), chance)]
+    faults += [("cut", network.ALL_LINKS)] * cuts
+    faults += [("reset", victim) for victim in _shares(resets, tuple(network.LINKS), chance)]
+    faults += [("one-way cut", victim) for victim in _shares(one_way_cuts, tuple(network.ONE_WAY), chance)]
     chance.shuffle(faults)
     for kind, victim in faults:
         # Most are short, as most faults are.
         seconds = 0.5 * math.exp(chance.uniform(0, math.log(2 * longest_freeze_s)))
-        yield Fault(kind, victim, seconds if kind in ("freeze", "cut") else 0.0)
+        yield Fault(kind, victim, seconds if kind in _LASTING else 0.0)
 
 
 def _shares(count: int, victims: Sequence[str], chance: random.Random) -> list[str]:
@@ -145,11 +138,3 @@ def _shares(count: int, victims: Sequence[str], chance: random.Random) -> list[s
     while len(chosen) < count:
         chosen += chance.sample(victims, len(victims))
     return chosen[:count]
-
-
-def in_namespace() -> None:
-    """Go on in a network namespace of this run's own, where links can be cut; needs root."""
-    if os.environ.get(_INSIDE) is None:
-        up = 'ip link set lo up && exec "$@"'
-        command = ["unshare", "--net", "sh", "-c", up, "sh", sys.executable, *sys.orig_argv[1:]]
-        os.execvpe(command[0], command, {**os.environ, _INSIDE: "1"})

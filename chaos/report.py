@@ -40,9 +40,8 @@ def replaced(page: str, title: str, text: str) -> str:
 def random_kills(result: Result) -> str:
     """Return the section of a run with random faults."""
     settings, verdict = result.settings, result.verdict
-    network = (
-        f" --cuts {settings.cuts} --resets {settings.resets}" if settings.cuts or settings.resets else ""
-    )
+    network = f" --cuts {settings.cuts} --resets {settings.resets} --one-way-cuts {settings.one_way_cuts}"
+    network = network if settings.needs_namespace else ""
     command = (
         f"make chaos KILLS={settings.kills} TASKS={settings.tasks} SEED={settings.seed}"
         f' ARGS="--freezes {settings.freezes} --workers {settings.workers}{network}"'

@@ -20,8 +20,9 @@ from pathlib import Path
 
 from chaos import report
 from chaos.checker import Verdict, check
-from chaos.faults import Fault, in_namespace, plan
+from chaos.faults import Fault, plan
 from chaos.lab import Lab, Stuck, until
+from chaos.network import in_namespace
 from chaos.records import SEEN, Execution, Tail, read_client, read_executions, read_hub
 
 #: Without any outcome for so long, a run is stuck.
@@ -41,11 +42,17 @@ class Settings:
     workers: int = 4
     cuts: int = 0
     resets: int = 0
+    one_way_cuts: int = 0
 
     def faults(self) -> list[Fault]:
         """Return what is done, in order."""
-        counts = (self.kills, self.freezes, self.seed, self.longest_freeze_s, self.cuts, self.resets)
-        return list(plan(*counts))
+        network = (self.cuts, self.resets, self.one_way_cuts)
+        return list(plan(self.kills, self.freezes, self.seed, self.longest_freeze_s, *network))
+
+    @property
+    def needs_namespace(self) -> bool:
+        """Whether links are cut or broken."""
+        return bool(self.cuts or self.resets or self.one_way_cuts)
 
 
 @dataclass(slots=True)
@@ -240,6 +247,10 @@ def main() -> None:
         "--cuts", type=int, default=0, help="how often the network is cut for a while; needs root"
     )
     parser.add_argument("--resets", type=int, default=0, help="how often connections are broken; needs root")
+    parser.add_argument(
+        "--one-way-cuts", type=int, default=0, help="how often a direction is cut; needs root and nftables"
+    )
+    parser.add_argument("--limit", type=float, default=STUCK_S, metavar="S", help="longest recovery allowed")
     parser.add_argument("--title", default="Random kills", help="the section of the page")
     parser.add_argument("--directory", type=Path, help="where to run; kept. A temporary one by default")
     parser.add_argument("--output", type=Path, default=report.PAGE)
@@ -248,9 +259,9 @@ def main() -> None:
     settings = Settings(
         *(options.tasks, options.kills, freezes, options.seed),
         *(options.longest_ms / 1000, options.longest_freeze, options.workers),
-        *(options.cuts, options.resets),
+        *(options.cuts, options.resets, options.one_way_cuts),
     )
-    if settings.cuts or settings.resets:
+    if settings.needs_namespace:
         in_namespace()
     directory = options.directory or Path(tempfile.mkdtemp(prefix="chaos-"))
     directory.mkdir(parents=True, exist_ok=True)
@@ -261,6 +272,8 @@ def main() -> None:
     report.write(options.output, options.title, report.random_kills(result))
     if not result.verdict.is_clean or result.left:
         raise SystemExit(f"NOT CLEAN; everything is kept in {directory}")
+    if slow := [fault.name for fault in result.faults if (fault.recovery or 0.0) > options.limit]:
+        raise SystemExit(f"TOO SLOW after {', '.join(slow)}; everything is kept in {directory}")
     if options.directory is None:
         shutil.rmtree(directory, ignore_errors=True)
 

@@ -25,6 +25,7 @@ TESTED_WITH = {
     "munged": "munge",
     "strace": "strace",
     "ss": "iproute2",
+    "nft": "nftables",
 }
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 

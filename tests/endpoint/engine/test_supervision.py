@@ -243,6 +243,8 @@ def test_interchange_killed_twice_while_calls_run(make_driver):
             os.kill(pid, signal.SIGKILL)
         assert isinstance(driver.end_of(task_id), CallDone)
         driver.until(lambda: driver.host.status()["managers"] == 1, limit=40)
+        # The workers of the engine before end within seconds, and what began there meanwhile is lost.
+        driver.until(lambda: not driver.host._roster.orphans(driver.host._supervisor.mark), limit=40)
     assert driver.host.status()["restarts"] == 2
     assert re.fullmatch(r"the interchange \(pid \d+\) died", driver.host._supervisor.trouble)
 

@@ -7,7 +7,6 @@ rewrites the section `Disks, files and clocks` of docs/reliability.md if all was
 from __future__ import annotations
 
 import argparse
-import contextlib
 import shutil
 import subprocess
 import tempfile
@@ -54,13 +53,14 @@ def sync_error(run: Run) -> Trouble:
     """Let the hub service's next syncs fail until it ends, and see it started again."""
     hub = run.lab.find("hub")
     inject = ["-e", "trace=fdatasync,fsync", "-e", "inject=fdatasync,fsync:error=EIO:when=3+"]
-    strace = subprocess.Popen(["strace", "-f", "-q", "-o", "/dev/null", *inject, "-p", str(hub.pid)])
+    strace = subprocess.Popen(
+        ["strace", "-f", "-q", "-o", "/dev/null", *inject, "-p", str(hub.pid)], stderr=subprocess.DEVNULL
+    )
     begin = time.monotonic()
     try:
         until(lambda: not hub.is_running() or hub.status() == "zombie", END_S, "the end of the hub service")
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            strace.terminate()
+        strace.kill()  # it may wait for ever for a thread that is gone
         strace.wait(END_S)
     ended = time.monotonic()
     lines = said(run, "home/logs/hub.log", "cannot be written safely any more, stopping")
@@ -142,7 +142,7 @@ def main() -> None:
             is_clean = False
             print(f"NOT CLEAN; everything is kept in {directory}", flush=True)
     if not options.names and len(found) == len(SCENARIOS):
-        report.write(options.output, TITLE, section(found))
+        report.write(options.output, TITLE, f"{section(found)}\n\n{report.machine()}")
     if not is_clean:
         raise SystemExit(1)
 

@@ -363,9 +363,7 @@ BELTS = {
 }
 
 #: Rules whose loss shows so seldom that only long searches find it.
-RARE = {
-    "rebind_newer": "two leases of one task in one session, the older one late, and a loss after that",
-}
+RARE: dict[str, str] = {}
 
 #: Rules about situations that cannot arise here.
 NOT_APPLICABLE = {

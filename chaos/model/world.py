@@ -40,6 +40,8 @@ class World:
         self.pace = r.choice((0.6, 0.2, 0.04))
         self._tempo = r.choice((0.002, 0.005, 0.01))
         self._rate = r.choice((0.004, 0.008, 0.016, 0.032))
+        #: after this step only the network is bad: what a new session would heal shows
+        self._last_fault = STEPS * r.choice((0.3, 0.7, 1.0))
         #: how often a commit, and a write of a spool, takes long
         self._slowness = r.choice((0.05, 0.3, 0.6)), r.choice((0.0, 0.4, 0.8))
         #: how often the hub service's disk has no room
@@ -95,7 +97,7 @@ class World:
             if self._doom is not None and number >= self._doom:
                 self._doom = None
                 faults.hub_dies_unnoticed(self)
-            elif self.r.random() < self._rate:
+            elif number < self._last_fault and self.r.random() < self._rate:
                 faults.strike(self)
             else:
                 self.r.choice(acts)()

@@ -359,6 +359,10 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
 #: Rules that others make unnecessary: taken out alone, nothing is lost.
 BELTS = {
     "hello_once": "an agent asks with a new nonce each time and takes no WELCOME to an old one",
+    "inventory_in_session": (
+        "from HELLO to WELCOME nothing leaves an agent's books but losses, which it reports, "
+        "and tasks that the service does not know"
+    ),
     "dispatch_after_reconcile": "a task that leaves early is rebound to its new lease, or seen as held",
 }
 

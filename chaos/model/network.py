@@ -73,7 +73,11 @@ class Network:
         place, chance = r.randrange(len(frames)), 1.0 if calm else r.random()
         frame = frames[place]
         if not calm and chance > 1.0 - self._holds:
-            self._late.append(frame)
+            self._late.append(frame)  # late as well, or only late
+            if r.random() < 0.5:
+                frames[place] = frames[-1]
+                frames.pop()
+                return
         is_lost = chance < self._loss
         if is_lost or chance >= self._loss + self._copies:  # else it stays, and comes once more
             frames[place] = frames[-1]

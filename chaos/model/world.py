@@ -71,8 +71,10 @@ class World:
 
     def dispatched(self) -> None:
         """Take note that tasks left for an agent: a good time for a slow commit and a crash."""
-        if not self.calm and self.hub.database.waiting and self.r.random() < 0.4:
-            self.is_full_next = self.r.random() < 0.2
+        if self.calm or not self.hub.database.waiting:
+            return
+        self.is_full_next = self.r.random() < 0.2
+        if self.r.random() < 0.4:
             stall = self.r.choice((60, 200, 400))
             self._stalls["hub"] = self._step + stall
             if self.r.random() < 0.3:

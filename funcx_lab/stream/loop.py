@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from functools import partial
 
 from funcx_lab.errors import (
     ConfigError,
@@ -19,7 +20,7 @@ from funcx_lab.pauses import Pause, asked_pause, slept_s
 from funcx_lab.protocol.stream import service_codec
 from funcx_lab.stream.handover import Inbox, Room
 from funcx_lab.stream.journal import Entry, Journal, journal_directory
-from funcx_lab.stream.reach import Connection, Reach
+from funcx_lab.stream.reach import Attempt, Connection, Reach
 from funcx_lab.stream.state import StreamState
 from funcx_lab.stream.submit_queue import cost
 from funcx_lab.transport import Transport
@@ -160,8 +161,16 @@ class Loop:
 
     def _connect(self) -> Connection:
         self._adopt()
-        wanted = self._wanted or self._state.unacknowledged
-        connection = self._reach.connect(start=wanted)
+        wanted = self._wanted or bool(self._state.unacknowledged)
+        attempt = Attempt(partial(self._reach.connect, start=wanted), self.inbox.ring)
+        # What is submitted meanwhile is in the journal at once, however long this takes.
+        while not attempt.ended:
+            if self.closing:
+                attempt.abandon()
+                raise TransportError("The stream was closed while it connected.")
+            self._sleep(_LONG_S)
+            self._take_inbox()
+        connection = attempt.result()
         self.connection = connection
         self._wanted = False
         self._state.connected()

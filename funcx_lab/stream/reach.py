@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from funcx_lab.config import Service, home
@@ -119,6 +120,58 @@ class Reach:
             self._failures = TRIES
         elif not isinstance(error, ServiceUnreachable):
             self._failures += 1
+
+
+class Attempt:
+    """An attempt to connect, in a thread of its own: a service that hangs takes half a minute of it.
+
+    Parameters
+    ----------
+    connect : callable
+        Returns the connection, or raises.
+    ended : callable
+        Called in the attempt's thread when it has ended.
+    """
+
+    def __init__(self, connect: Callable[[], Connection], ended: Callable[[], None]) -> None:
+        self._connect, self._ended = connect, ended
+        self._lock = threading.Lock()
+        self._abandoned = False
+        self._connection: Connection | None = None
+        self._error: BaseException | None = None
+        threading.Thread(target=self._run, name="funcx-lab-connecting", daemon=True).start()
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is a result."""
+        return self._connection is not None or self._error is not None
+
+    def result(self) -> Connection:
+        """Return the connection of an attempt that has ended; raises what it raised."""
+        if self._error is not None:
+            raise self._error
+        if self._connection is None:
+            raise ServiceUnreachable("The attempt to connect has not ended.")
+        return self._connection
+
+    def abandon(self) -> None:
+        """Close the connection if there ever is one."""
+        with self._lock:
+            self._abandoned = True
+            if self._connection is not None:
+                self._connection.close()
+
+    def _run(self) -> None:
+        try:
+            connection = self._connect()
+        except BaseException as error:  # raised where it is waited for
+            self._error = error
+        else:
+            with self._lock:
+                self._connection = connection
+                if self._abandoned:
+                    connection.close()
+        self._ended()
 
 
 def _find_again(transport: Transport, *, start: bool) -> Service:

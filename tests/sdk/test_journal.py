@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from funcx_lab.config import Service
+from funcx_lab.errors import UsageError
 from funcx_lab.protocol.messages import ObjectRef, TaskOptions
 from funcx_lab.protocol.stream import NewTask
 from funcx_lab.stream import journal as module
@@ -233,3 +234,48 @@ def test_a_forked_child_does_not_hold_its_parents_journal(directory) -> None:
         assert process.stdout.readline() == b"ready\n"
         process.wait(10)
         assert adopted(directory) == tasks(1)
+
+
+def test_what_is_submitted_while_the_service_hangs_is_in_the_journal_at_once(
+    standin, client, monkeypatch, until
+) -> None:
+    loop = client.connection.stream._loop
+    directory = journal_directory(client.connection.transport.service)
+    go, connect = threading.Event(), loop._reach.connect
+
+    def hang(*, start: bool):
+        assert go.wait(20)
+        return connect(start=start)
+
+    def kept(task_id: str) -> bool:
+        return any(task_id.encode() in path.read_bytes() for path in logs(directory))
+
+    monkeypatch.setattr(loop._reach, "connect", hang)
+    futures = []
+    for number in (-1, -2):
+        futures.append(client.submit(abs, number, endpoint="cluster"))
+        until(lambda: kept(futures[-1].task_id))
+    go.set()
+    assert [future.result(10) for future in futures] == [1, 2]
+
+
+def test_a_stream_that_connects_is_closed_at_once(client, monkeypatch) -> None:
+    stream = client.connection.stream
+    begun, go, closed = threading.Event(), threading.Event(), threading.Event()
+
+    class Late:
+        close = closed.set
+
+    def hang(*, start: bool) -> Late:
+        begun.set()
+        assert go.wait(20)
+        return Late()
+
+    monkeypatch.setattr(stream._loop._reach, "connect", hang)
+    future = client.submit(abs, -1, endpoint="cluster")
+    assert begun.wait(10)
+    stream.close()
+    with pytest.raises(UsageError, match="closed"):
+        future.result(5)
+    go.set()
+    assert closed.wait(5)

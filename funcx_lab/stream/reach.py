@@ -185,6 +185,8 @@ def _find_again(transport: Transport, *, start: bool) -> Service:
         return transport.renew()
     service = running_service()
     if service is None:
-        raise ServiceUnreachable("The local hub service was stopped; the next submit starts it again.")
+        raise ServiceUnreachable(
+            "The local hub service was stopped; `funcx-lab start` or the next submit starts it again."
+        )
     transport.service = service
     return service

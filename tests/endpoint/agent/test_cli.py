@@ -195,12 +195,13 @@ def test_a_stuck_agent_is_killed_with_its_children(configured: EndpointFiles, ru
 def test_stop_lets_running_calls_end(
     configured: EndpointFiles, hub: Any, run: Run, tmp_path: Path, eventually: Callable[..., Any]
 ) -> None:
+    configured.config.write_text(configured.config.read_text().replace("drain_seconds=2", "drain_seconds=60"))
     pid = json.loads(run("start", "cluster", "--json").stdout)["pid"]
     hub.forwarder.task("a", 1, {"do": "wait", "file": str(tmp_path / "go")})
     eventually(lambda: hub.forwarder.got(Started))
     os.kill(pid, signal.SIGTERM)
     eventually(lambda: configured.process()["state"] == "stopping")
-    assert hub.forwarder.got(Heartbeat)[-1].status["credit"] == 0
+    eventually(lambda: hub.forwarder.got(Heartbeat)[-1].status["credit"] == 0)
     (tmp_path / "go").write_text("ended in time")
     eventually(lambda: not configured.runs_now)
     assert [(item.task_id, item.outcome.payload) for item in hub.forwarder.results()] == [

@@ -303,6 +303,11 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
             "        for job in reversed(session.jobs.values()):\n",
         ),
         Edit(_SIDE, "        peer = self.peers.pop(sid, None)\n", "        peer = None\n"),
+        Edit(
+            _SESSIONS,
+            "        del self._jobs[job.call.task_id]\n",
+            "        self._jobs.pop(job.call.task_id, None)\n",
+        ),
     ),
     "resume": (
         Edit(_SIDE, "for kept in peer.channel.repeat(now, reconnected=True):", "for kept in ():"),
@@ -365,9 +370,6 @@ BELTS = {
     ),
     "dispatch_after_reconcile": "a task that leaves early is rebound to its new lease, or seen as held",
 }
-
-#: Rules whose loss shows so seldom that only long searches find it.
-RARE: dict[str, str] = {}
 
 #: Rules about situations that cannot arise here.
 NOT_APPLICABLE = {

@@ -154,7 +154,7 @@ class Client:
         if self.pipe is None:
             self.pipe = self.world.hub.connect()
             self.state.connected()
-        if self.state.resend_pending and self.world.r.random() < 0.3:
+        if self.state.resend_pending and self.world.r.random() < 0.6:
             self.state.resend()
         while (message := self.state.next_message()) is not None:
             self.pipe.up.append(client_codec.encode(message))

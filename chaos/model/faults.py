@@ -145,7 +145,7 @@ _TABLE: dict[Callable[[World], None], float] = {
     _workers_die: 10,
     _engine_dies: 3,
     _workers_are_cut_off: 12,
-    _worker_is_wrongly_suspected: 5,
+    _worker_is_wrongly_suspected: 10,
     _time_slice_ends: 5,
     _silence: 5,
 }

@@ -22,7 +22,7 @@ class Network:
         self.world = world
         self._frames: list[tuple[object, bytes, bytes]] = []
         self._late: list[tuple[object, bytes, bytes]] = []
-        self._holds = world.r.choice((0.0, 0.03, 0.1))
+        self._holds = world.r.choice((0.0, 0.05, 0.15))
         #: how often a frame is lost, and how often it comes twice
         self._loss, self._copies = world.r.choice(((0.10, 0.08), (0.10, 0.08), (0.02, 0.02), (0.15, 0.25)))
         #: connections: the life of the agent at the other end

@@ -150,7 +150,7 @@ class Process:
             self.kill()
         elif self.world.r.random() < (0.6 if self.world.calm else self.world.pace):
             self._end_call()
-        elif self.world.r.random() < 0.1:
+        elif self.world.r.random() < 0.3:
             self._say_something(told=True)
 
     def _obey(self, item: m.DownItem) -> None:

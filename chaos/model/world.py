@@ -73,7 +73,7 @@ class World:
         """Take note that tasks left for an agent: a good time for a slow commit and a crash."""
         if self.calm or not self.hub.database.waiting:
             return
-        self.is_full_next = self.r.random() < 0.2
+        self.is_full_next = self.r.random() < 0.35
         if self.r.random() < 0.4:
             stall = self.r.choice((60, 200, 400))
             self._stalls["hub"] = self._step + stall

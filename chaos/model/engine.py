@@ -115,6 +115,10 @@ class Engine:
                 router.bring(cable)
         for peer, items in self.channel.receive(now):
             self._take(peer.sid, items, now)
+        for sid, wrong in self.sessions.answers.items():
+            if wrong:
+                self.world.truth.flaw("a session lost calls without being lost", sid, wrong)
+        self.sessions.answers.clear()
         self.channel.beat(now)
         for process in list(self.agent.processes):
             if not process.alive:

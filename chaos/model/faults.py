@@ -124,6 +124,16 @@ def _time_slice_ends(world: World) -> None:
                 agent.engine.sessions.retire(sid)
 
 
+def _sessions_are_doubted(world: World) -> None:
+    """The agent has not heard them for a while, and asks."""
+    agent = _either(world, 0.8)
+    if agent.is_up:
+        for sid in agent.engine.sessions.sids:
+            agent.engine.sessions.ask(sid)
+            if world.r.random() < 0.5:
+                agent.engine.sessions.doubt(sid)
+
+
 def _silence(world: World) -> None:
     world.clock.now += world.r.choice((1.0, 3.0, 7.0))
 
@@ -147,6 +157,7 @@ _TABLE: dict[Callable[[World], None], float] = {
     _workers_are_cut_off: 12,
     _worker_is_wrongly_suspected: 10,
     _time_slice_ends: 5,
+    _sessions_are_doubted: 5,
     _silence: 5,
 }
 _FAULTS, _WEIGHTS = list(_TABLE), list(_TABLE.values())

@@ -167,6 +167,9 @@ class Process:
                 self._stopped(item.seq)
             else:
                 self._hand_back([run for run in self._calls if run.seq == item.seq])
+        elif isinstance(item, m.Ask):
+            running = [] if self._running is None else [self._running.seq]
+            self.wire.send([m.Answer(item.seq, [run.seq for run in self._calls] + running)])
         else:
             self.closing = True
 
@@ -216,11 +219,14 @@ class Process:
         run = self._running
         assert run is not None
         self._say_something(told=False)
-        execution = self._execution(run)
-        self.world.truth.values[execution] = run.task_id
-        events = self._events(run)
-        seconds = self.world.r.choice((0.0001, 0.0001, 5.0))
-        done = m.Done(run.seq, True, execution.encode(), None, 1.0, 2.0, seconds, self._told, events)
+        execution, truth = self._execution(run), self.world.truth
+        raises = run.task_id in truth.clumsy and truth.starts[run.task_id] == 1
+        error = m.ErrorInfo("TASK_FAILED", "raised") if raises else None
+        if not raises:
+            truth.values[execution] = run.task_id
+        events, seconds = self._events(run), self.world.r.choice((0.0001, 0.0001, 5.0))
+        payload = execution.encode()
+        done = m.Done(run.seq, not raises, payload, error, 1.0, 2.0, seconds, self._told, events)
         self._running = None
         self.wire.send([done])
 

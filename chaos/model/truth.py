@@ -27,6 +27,8 @@ class Truth:
         self.tasks = [f"{seed & 0xFFFFFFFF:08x}-0000-0000-0000-{number:012x}" for number in range(count)]
         self.once = {task for task in self.tasks if r.random() < 0.3}
         self.deadly = {task for task in self.tasks if r.random() < 0.12}
+        #: their first run raises, and they ask for another try
+        self.clumsy = {task for task in self.tasks if task not in self.once and r.random() < 0.15}
         self.to_cancel = {task for task in self.tasks if r.random() < 0.12}
         self.abandoned = {task for task in self.tasks if r.random() < 0.12}
         self.born = {task: r.random() for task in self.tasks}

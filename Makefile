@@ -37,6 +37,7 @@ bench: $(VENV)/.installed-bench  ## measure ours and the peers, write docs/bench
 chaos: $(VENV)/.installed-dev  ## kill and freeze programs while tasks run, write docs/reliability.md
 	@$(BIN)/python -m chaos.run $(if $(KILLS),--kills $(KILLS)) $(if $(TASKS),--tasks $(TASKS)) \
 		$(if $(SEED),--seed $(SEED)) $(ARGS)
+	@$(if $(HISTORIES),$(BIN)/python -m chaos.histories --histories $(HISTORIES) --write)
 
 fmt: $(VENV)/.installed-dev  ## format, and fix what can be fixed
 	@$(BIN)/ruff format .

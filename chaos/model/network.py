@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from funcx_lab.protocol.messages import forwarder_codec
+from funcx_lab.protocol.messages import ResultAck, forwarder_codec
 
 if TYPE_CHECKING:
     from chaos.model.world import World
@@ -48,7 +48,9 @@ class Network:
         if _TASKS in data[:32]:
             self.world.dispatched()
         elif _ACK in data[:32]:
-            self.world.acknowledged(forwarder_codec.decode(data).results)
+            message = forwarder_codec.decode(data)
+            if isinstance(message, ResultAck):
+                self.world.acknowledged(message.results)
         return True
 
     def to_hub(self, peer: bytes, data: bytes) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import zmq
 
-from funcx_lab.protocol.messages import Event
+from funcx_lab.protocol.messages import ErrorInfo, Event
 from funcx_lab_endpoint.worker import messages as m
 from funcx_lab_endpoint.worker.channel import Channel
 from funcx_lab_endpoint.worker.wire import LINGER_S, Wire
@@ -221,7 +221,7 @@ class Process:
         self._say_something(told=False)
         execution, truth = self._execution(run), self.world.truth
         raises = run.task_id in truth.clumsy and truth.starts[run.task_id] == 1
-        error = m.ErrorInfo("TASK_FAILED", "raised") if raises else None
+        error = ErrorInfo("TASK_FAILED", "raised") if raises else None
         if not raises:
             truth.values[execution] = run.task_id
         events, seconds = self._events(run), self.world.r.choice((0.0001, 0.0001, 5.0))
@@ -231,7 +231,7 @@ class Process:
         self.wire.send([done])
 
     def _stopped(self, seq: int) -> None:
-        error = m.ErrorInfo("TASK_CANCELLED", "stopped")
+        error = ErrorInfo("TASK_CANCELLED", "stopped")
         run = self._running
         assert run is not None
         self.wire.send([m.Done(seq, False, b"", error, 1.0, 2.0, 0.1, self._told, self._events(run))])

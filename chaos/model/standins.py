@@ -8,7 +8,7 @@ from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING
 
 from chaos.model.hub import AgentSocket
-from funcx_lab_endpoint import agent_state, digests, link_session, outbox
+from funcx_lab_endpoint import agent_state, digests, link_session, outbox, spool
 from funcx_lab_endpoint.engine import side_channel
 from funcx_lab_endpoint.worker import channel, wire
 from funcx_lab_hub_service import endpoints, facts, functions, tasks
@@ -39,14 +39,25 @@ _PATIENCE: dict[ModuleType, dict[str, float]] = {
 }
 
 
+def _put(module: ModuleType, name: str, value: object) -> None:
+    """Put ``value`` in the place of what the module has under that name."""
+    if not hasattr(module, name):
+        raise AttributeError(f"{module.__name__} has no {name} any more")
+    setattr(module, name, value)
+
+
 def install(world: World) -> None:
     """Make every module live in ``world``."""
+
+    def token_hex(nbytes: int) -> str:
+        return f"{world.r.getrandbits(8 * nbytes):0{2 * nbytes}x}"
+
     for module in _ON_THE_CLOCK:
-        module.time = world.clock  # type: ignore[attr-defined]  # modules import time as a module
+        _put(module, "time", world.clock)
+    numbers = SimpleNamespace(token_hex=token_hex, compare_digest=secrets.compare_digest)
+    for module in (side_channel, spool):
+        _put(module, "secrets", numbers)
     AgentSocket.world = _errors.world = world
-    side_channel.secrets = SimpleNamespace(  # type: ignore[attr-defined]  # as above
-        token_hex=lambda n: f"{world.r.getrandbits(8 * n):0{2 * n}x}", compare_digest=secrets.compare_digest
-    )
 
 
 class _Errors(logging.Handler):
@@ -66,12 +77,10 @@ for _name in ("funcx_lab_hub_service", "funcx_lab_endpoint"):
     _log.setLevel(logging.ERROR)
     _log.propagate = False
     _log.addHandler(_errors)
-forwarder.AgentSocket = AgentSocket  # type: ignore[misc, assignment]
-forwarder.load_key = lambda _path: b""
-forwarder.zmq = SimpleNamespace(curve_public=lambda _secret: b"")  # type: ignore[attr-defined]
+_put(forwarder, "AgentSocket", AgentSocket)
+_put(forwarder, "load_key", lambda _path: b"")
+_put(forwarder, "zmq", SimpleNamespace(curve_public=lambda _secret: b""))
+_put(wire, "resident_bytes", lambda: 0)
 for _module, _seconds in _PATIENCE.items():
     for _name, _value in _seconds.items():
-        if not hasattr(_module, _name):
-            raise AttributeError(f"{_module.__name__} has no {_name} any more")
-        setattr(_module, _name, _value)
-wire.resident_bytes = lambda: 0
+        _put(_module, _name, _value)

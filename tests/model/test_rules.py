@@ -60,6 +60,8 @@ RULES = [
 #: Taken out, these are missed within a few histories.
 QUICK = ("ack_after_commit", "insert_once", "tombstone", "unknown_keep", "reconcile", "unique_session")
 QUICK += ("amo_spool_id", "amo_vanished", "suspect", "events_ride")
+#: Taken out, these are missed after a thousand histories and more: docs/reliability.md says after how many.
+RARE = ("no_adopt", "verdict_fence")
 
 
 def test_every_rule_is_in_the_table() -> None:
@@ -91,15 +93,15 @@ def test_a_search_that_cannot_run_says_why() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3000)
+@pytest.mark.timeout(1800)
 def test_every_rule_but_the_belts_is_missed() -> None:
-    rules = [rule for rule in MUTANTS if rule not in BELTS]
-    found = list(search_all(rules, histories=10_000, seed=1, enough=1, jobs=2))
+    rules = [rule for rule in MUTANTS if rule not in BELTS and rule not in RARE]
+    found = list(search_all(rules, histories=4000, seed=1, enough=1, jobs=2))
     assert [each for each in found if not each.killed or each.error] == []
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_belts_are_belts() -> None:
-    found = list(search_all(BELTS, histories=1000, seed=1, enough=1, jobs=2))
+    found = list(search_all(BELTS, histories=500, seed=1, enough=1, jobs=2))
     assert [each for each in found if each.killed or each.error] == []

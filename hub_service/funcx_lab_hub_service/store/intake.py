@@ -76,7 +76,8 @@ class TaskWriter:
         """Insert tasks; a known id changes nothing."""
         owner, group = _keys(connection, new.owner, new.group_id)
         result = Inserted()
-        self._next = self._next or _first_free(connection)
+        # Asked each time: what was free in a group that was rolled back, after a purge, may be taken.
+        self._next = max(self._next, _first_free(connection))
         tagged = itertools.zip_longest(new.tasks, new.tags)
         fit = _fit(connection, new, owner, result)
         rows = [(key, task, tag) for key, (task, tag) in enumerate(tagged, self._next) if fit(task)]

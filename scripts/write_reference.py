@@ -21,6 +21,7 @@ from funcx_lab.errors import FuncxLabError, error_classes
 from funcx_lab_endpoint.config import Config
 from funcx_lab_hub_service.config import ServiceConfig
 from funcx_lab_magics import arguments
+from funcx_lab_magics.commands import COMMANDS
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
 OPENAPI = Path(funcx_lab_hub_service.__file__).parent / "openapi.yaml"
@@ -93,8 +94,8 @@ def magics_page() -> Iterator[str]:
     yield "# Magics\n"
     yield "`%load_ext funcx_lab` loads them. `%%funcx --help` and `%funcx SUBCOMMAND --help` say the same.\n"
     yield from _command(arguments.cell_parser(), "##")
-    for name in arguments.SUBCOMMANDS:
-        yield from _command(arguments.subcommand_parser(name), "##")
+    for command in COMMANDS.values():
+        yield from _command(command.parser(), "##")
 
 
 def _command(parser: argparse.ArgumentParser, heading: str) -> Iterator[str]:

@@ -55,6 +55,16 @@ class TaskOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     retries: Number = 0
     #: end it as expired when it has not ended so many seconds after it was received
     ttl_s: float | None = None
+    #: run it in the warm namespace of this name, on the one worker that has it
+    session: str | None = None
+    #: key of the code; a stored result of the same code, input and environment may stand for a run
+    memo: str | None = None
+    #: with ``memo``: run it all the same, and store the result
+    fresh: bool = False
+    #: the items of a map that this task computes: ``(first, count, total)``
+    items: tuple[Number, Number, Number] | None = None
+    #: packages that must be there, as pip names them: ``["numpy>=2"]``
+    requires: list[str] = []
 
 
 class FunctionBody(msgspec.Struct, frozen=True, array_like=True):

@@ -1,17 +1,13 @@
-"""The grammar of ``%%funcx`` and ``%funcx``: one parser for the cell magic, one for each subcommand."""
+"""The grammar of ``%%funcx``, and what the parsers of its subcommands have in common with it."""
 
 from __future__ import annotations
 
 import argparse
 import re
 import shlex
-from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from IPython.core.error import UsageError
-
-#: What ``%funcx`` can do, in the order of its help.
-SUBCOMMANDS = ("endpoints", "status", "tasks", "attach", "result", "logs", "cancel", "config")
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)?")
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -109,7 +105,7 @@ def cell_parser() -> Parser:
     again = parser.add_mutually_exclusive_group()
     again.add_argument(
         "--retries",
-        type=_positive,
+        type=positive,
         default=0,
         metavar="N",
         help="run the cell again so often when it fails or runs out of time",
@@ -120,11 +116,11 @@ def cell_parser() -> Parser:
         help="never run it again once it may have started; if that is unknown, fail",
     )
     add("--dry-run", action="store_true", help="say what would be sent, and run nothing")
-    _add_defaults(parser)
+    add_defaults(parser)
     return parser
 
 
-def _add_defaults(parser: Parser) -> None:
+def add_defaults(parser: Parser) -> None:
     """Add the options that ``%funcx config`` can set for the whole notebook."""
     add = parser.add_argument
     add("-e", "--endpoint", metavar="NAME", help="the endpoint, for scripts")
@@ -148,100 +144,11 @@ def _add_defaults(parser: Parser) -> None:
     add("--timeout", type=duration, metavar="30m", help="stop the cell when it has run this long")
 
 
-def _endpoints() -> Parser:
-    parser = Parser("%funcx endpoints", "List your endpoints.")
-    parser.add_argument("--json", action="store_true", help="give a list of dictionaries")
-    return parser
-
-
-def _status() -> Parser:
-    parser = Parser("%funcx status", "Say how an endpoint is, and what it does.")
-    parser.add_argument(
-        "endpoint", nargs="?", metavar="ENDPOINT", help="name or id (default: %%funcx config)"
-    )
-    return parser
-
-
-def _tasks() -> Parser:
-    parser = Parser("%funcx tasks", "List tasks, the newest first.")
-    add = parser.add_argument
-    add("-n", dest="count", type=_positive, default=20, metavar="20", help="how many")
-    add("--state", metavar="RUNNING,FAILED", help="only tasks in these states")
-    add("--here", action="store_true", help="only tasks of this notebook since its kernel started")
-    return parser
-
-
-def _attach() -> Parser:
-    parser = Parser("%funcx attach", "Show a task here, live.")
-    _add_task(parser)
-    return parser
-
-
-def _result() -> Parser:
-    parser = Parser("%funcx result", "Wait for a task; give its value and bring its names back.")
-    _add_task(parser)
-    parser.add_argument("-o", "--out", type=variable, metavar="VAR", help="store the value under this name")
-    return parser
-
-
-def _logs() -> Parser:
-    parser = Parser("%funcx logs", "Print what a task has written.")
-    add = parser.add_argument
-    _add_task(parser)
-    add("-f", "--follow", action="store_true", help="go on until it ends")
-    add("-n", dest="count", type=_positive, metavar="100", help="only the last lines")
-    return parser
-
-
-def _cancel() -> Parser:
-    parser = Parser("%funcx cancel", "Cancel tasks.")
-    parser.add_argument("tasks", nargs="*", metavar="TASK", help="ids, their beginnings or ends, or last")
-    parser.add_argument("--all", action="store_true", help="every task of this notebook that has not ended")
-    return parser
-
-
-def _add_task(parser: Parser) -> None:
-    text = "id, its beginning or end, or last"
-    parser.add_argument("task", nargs="?", default="last", metavar="TASK", help=text)
-
-
-def _config() -> Parser:
-    parser = Parser("%funcx config", "Show or set what cells of this notebook run with by default.")
-    _add_defaults(parser)
-    parser.add_argument("--show", action="store_true", help="show them (also when nothing is given)")
-    parser.add_argument("--reset", action="store_true", help="forget what was set here")
-    return parser
-
-
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """Return a whole number above zero; raises argparse.ArgumentTypeError for anything else."""
     if not text.isdigit() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above zero")
     return int(text)
-
-
-_PARSERS = {
-    "endpoints": _endpoints,
-    "status": _status,
-    "tasks": _tasks,
-    "attach": _attach,
-    "result": _result,
-    "logs": _logs,
-    "cancel": _cancel,
-    "config": _config,
-}
-
-
-def subcommand_parser(name: str) -> Parser:
-    """Return the parser of one subcommand of ``%funcx``.
-
-    Raises
-    ------
-    UsageError
-        If there is no such subcommand.
-    """
-    if name not in _PARSERS:
-        raise UsageError(f"%funcx: no subcommand {name!r}. There are: {', '.join(SUBCOMMANDS)}")
-    return _PARSERS[name]()
 
 
 def parse_cell_line(line: str) -> argparse.Namespace:
@@ -265,12 +172,3 @@ def with_defaults(options: argparse.Namespace, defaults: Any) -> argparse.Namesp
         if getattr(options, name) is None:
             setattr(options, name, getattr(defaults, name))
     return options
-
-
-def overview() -> str:
-    """Return the help of ``%funcx``: each subcommand and its one line."""
-    parsers: Sequence[tuple[str, Parser]] = [(name, subcommand_parser(name)) for name in SUBCOMMANDS]
-    lines = [f"  %funcx {name:<10} {parser.description}" for name, parser in parsers]
-    return "\n".join(
-        ["%funcx SUBCOMMAND: tasks and endpoints from the notebook.", "", *lines, "", "Each has --help."]
-    )

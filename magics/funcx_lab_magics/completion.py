@@ -15,7 +15,8 @@ from typing import Any
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, context_matcher
 
-from funcx_lab_magics.arguments import SUBCOMMANDS, Parser, cell_parser, subcommand_parser
+from funcx_lab_magics.arguments import Parser, cell_parser
+from funcx_lab_magics.commands import COMMANDS
 from funcx_lab_magics.names import read_names
 
 log = logging.getLogger(__name__)
@@ -80,10 +81,10 @@ def candidates(
     if words[0] == "%%funcx":
         return _after(cell_parser(), before, fragment, body, endpoints, tasks)
     if not before:
-        return _matching(fragment, SUBCOMMANDS)
-    if before[0] not in SUBCOMMANDS:
+        return _matching(fragment, COMMANDS)
+    if before[0] not in COMMANDS:
         return None
-    return _after(subcommand_parser(before[0]), before[1:], fragment, body, endpoints, tasks)
+    return _after(COMMANDS[before[0]].parser(), before[1:], fragment, body, endpoints, tasks)
 
 
 def _after(

@@ -6,7 +6,8 @@ import os
 from typing import Any
 
 from funcx_lab_magics import cards
-from funcx_lab_magics.arguments import cell_parser, overview
+from funcx_lab_magics.arguments import cell_parser
+from funcx_lab_magics.commands import overview
 from funcx_lab_magics.completion import EndpointNames, make_matcher
 from funcx_lab_magics.magics import FuncXMagics
 
@@ -19,7 +20,7 @@ def load(shell: Any) -> None:
         return
     magics = FuncXMagics(shell)
     shell.register_magics(magics)
-    shell.configurables.append(magics.settings)
+    shell.configurables.append(magics.notebook.settings)
     cards.install(shell)
     matcher = make_matcher(EndpointNames(lambda: _endpoint_names(magics)).get, lambda: _task_ids(magics))
     if shell.Completer is not None:
@@ -35,7 +36,7 @@ def unload(shell: Any) -> None:
     magics, matcher = added
     for kind in ("line", "cell"):
         shell.magics_manager.magics[kind].pop("funcx", None)
-    for ours in (magics, magics.settings):
+    for ours in (magics, magics.notebook.settings):
         shell.configurables.remove(ours)
     cards.uninstall(shell)
     if shell.Completer is not None:
@@ -44,9 +45,9 @@ def unload(shell: Any) -> None:
 
 
 def _endpoint_names(magics: FuncXMagics) -> list[str]:
-    if magics.open_client is None and not _service_exists(magics.settings.url):
-        return [magics.settings.endpoint]
-    return [str(endpoint["name"]) for endpoint in magics.client().get_endpoints()]
+    if magics.notebook.open_client is None and not _service_exists(magics.notebook.settings.url):
+        return [magics.notebook.settings.endpoint]
+    return [str(endpoint["name"]) for endpoint in magics.notebook.client().get_endpoints()]
 
 
 def _service_exists(url: str) -> bool:
@@ -59,7 +60,7 @@ def _service_exists(url: str) -> bool:
 
 
 def _task_ids(magics: FuncXMagics) -> list[str]:
-    return [task.task_id[-8:] for task in reversed(list(magics.tasks))]
+    return [task.task_id[-8:] for task in reversed(list(magics.notebook.tasks))]
 
 
 def _document(function: Any, text: str) -> None:

@@ -79,7 +79,7 @@ def notebook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Notebook]:
     shell.run_line_magic("load_ext", "funcx_lab")
     magics = getattr(shell, extension._ADDED)[0]
     client = loopback.LoopbackClient()
-    monkeypatch.setattr(magics, "_client", ("", client))
+    monkeypatch.setattr(magics.notebook, "_client", ("", client))
     yield Notebook(shell, client, magics)
     client.close()
     atexit.unregister(shell.atexit_operations)

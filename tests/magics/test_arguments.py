@@ -8,13 +8,8 @@ from typing import Any
 import pytest
 from IPython.core.error import UsageError
 
-from funcx_lab_magics.arguments import (
-    SUBCOMMANDS,
-    overview,
-    parse_cell_line,
-    subcommand_parser,
-    with_defaults,
-)
+from funcx_lab_magics.arguments import parse_cell_line, with_defaults
+from funcx_lab_magics.commands import COMMANDS, find_command, overview
 
 
 @pytest.mark.parametrize(
@@ -82,18 +77,18 @@ def test_defaults_fill_what_the_line_leaves_open() -> None:
     assert (options.quiet, options.on_interrupt, options.timeout) == (False, "detach", None)
 
 
-@pytest.mark.parametrize("name", SUBCOMMANDS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_each_subcommand_has_help_and_takes_it(name: str) -> None:
-    parser = subcommand_parser(name)
+    parser = find_command(name).parser()
     assert parser.parse_line("--help").help
     assert f"%funcx {name}" in overview()
 
 
 def test_an_unknown_subcommand_lists_the_known_ones() -> None:
     with pytest.raises(UsageError, match=r"no subcommand 'frobnicate'.*endpoints, status, tasks"):
-        subcommand_parser("frobnicate")
+        find_command("frobnicate")
 
 
 def test_an_unknown_option_of_a_subcommand_is_refused() -> None:
     with pytest.raises(UsageError, match="unrecognized arguments"):
-        subcommand_parser("tasks").parse_line("--everything")
+        find_command("tasks").parser().parse_line("--everything")

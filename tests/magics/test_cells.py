@@ -155,7 +155,7 @@ def test_an_unknown_endpoint(notebook: Any) -> None:
     assert isinstance(ran.error, EndpointNotFound)
     assert "No endpoint 'nowhere'" in ran.stdout
     assert "Traceback" not in ran.stdout
-    assert list(notebook.magics.tasks) == []
+    assert list(notebook.magics.notebook.tasks) == []
 
 
 def test_a_name_that_cannot_be_sent(notebook: Any) -> None:
@@ -225,7 +225,7 @@ def run_and_interrupt(notebook: Any, cell: str) -> Any:
     def interrupt() -> None:
         with notebook.client.changed:
             notebook.client.changed.wait_for(lambda: any(notebook.client.logs.values()), 10)
-        while not list(notebook.magics.tasks):
+        while not list(notebook.magics.notebook.tasks):
             time.sleep(0.01)
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # type: ignore[arg-type]
 
@@ -238,7 +238,7 @@ def run_and_interrupt(notebook: Any, cell: str) -> Any:
 
 def test_an_interrupt_cancels(notebook: Any) -> None:
     ran = run_and_interrupt(notebook, "%%funcx held\n1")
-    task = next(iter(notebook.magics.tasks))
+    task = next(iter(notebook.magics.notebook.tasks))
     assert isinstance(ran.error, CellInterrupted)
     assert isinstance(ran.error, KeyboardInterrupt)
     assert ran.stdout.strip().endswith(f"Cancelled …{task.task_id[-8:]} on held after 0 s.")
@@ -247,7 +247,7 @@ def test_an_interrupt_cancels(notebook: Any) -> None:
 
 def test_an_interrupt_may_detach(notebook: Any) -> None:
     ran = run_and_interrupt(notebook, "%%funcx held --on-interrupt detach\n1 + 1")
-    task = next(iter(notebook.magics.tasks))
+    task = next(iter(notebook.magics.notebook.tasks))
     assert isinstance(ran.error, CellInterrupted)
     assert f"%funcx cancel {task.task_id[-8:]}" in ran.stdout
     notebook.client.release.set()
@@ -275,7 +275,7 @@ def test_an_interrupt_while_the_cell_is_sent(notebook: Any, monkeypatch: pytest.
 
 def test_cancel(notebook: Any) -> None:
     notebook.good("%%funcx held -b\n1")
-    task = next(iter(notebook.magics.tasks))
+    task = next(iter(notebook.magics.notebook.tasks))
     assert notebook.good("%funcx cancel last").stdout == f"Cancelled …{task.task_id[-8:]} on held.\n"
     assert "had already ended: cancelled" in notebook.good("%funcx cancel last").stdout
     assert "No task" in notebook.good("%funcx cancel --all").stdout
@@ -301,7 +301,7 @@ def test_lists(notebook: Any) -> None:
 def test_config(notebook: Any) -> None:
     shown = repr(notebook.good("%funcx config -e held -b -o a,b --on-interrupt detach").result)
     assert "held" in shown
-    settings = notebook.magics.settings
+    settings = notebook.magics.notebook.settings
     assert (settings.endpoint, settings.background, settings.out) == ("held", True, ["a", "b"])
     notebook.good("%funcx config -w")
     assert settings.background is False

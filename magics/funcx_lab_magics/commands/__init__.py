@@ -1,0 +1,34 @@
+"""The subcommands of ``%funcx``, in the order of its help."""
+
+from __future__ import annotations
+
+from IPython.core.error import UsageError
+
+from funcx_lab_magics.commands import config, endpoints, tasks
+from funcx_lab_magics.commands.command import Command
+
+#: Every subcommand by its name.
+COMMANDS: dict[str, Command] = {
+    command.name: command for command in (*endpoints.COMMANDS, *tasks.COMMANDS, *config.COMMANDS)
+}
+
+
+def find_command(name: str) -> Command:
+    """Return one subcommand.
+
+    Raises
+    ------
+    IPython.core.error.UsageError
+        If there is none of that name.
+    """
+    if name not in COMMANDS:
+        raise UsageError(f"%funcx: no subcommand {name!r}. There are: {', '.join(COMMANDS)}")
+    return COMMANDS[name]
+
+
+def overview() -> str:
+    """Return the help of ``%funcx``: each subcommand and its one line."""
+    lines = [f"  %funcx {command.name:<10} {command.description}" for command in COMMANDS.values()]
+    return "\n".join(
+        ["%funcx SUBCOMMAND: tasks and endpoints from the notebook.", "", *lines, "", "Each has --help."]
+    )

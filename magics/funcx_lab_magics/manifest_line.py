@@ -1,0 +1,49 @@
+"""The manifest line on the page: shown before a cell leaves, changed in place while it waits."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from funcx_lab_magics.manifest import Manifest
+from funcx_lab_magics.tasks import Task
+
+
+class ManifestLine:
+    """The manifest line of one run, updated in place where the front end can.
+
+    Parameters
+    ----------
+    shell : InteractiveShell
+        Where it is shown.
+    manifest : Manifest
+        What it says.
+    quiet : bool
+        Show nothing.
+    """
+
+    def __init__(self, shell: Any, manifest: Manifest, *, quiet: bool) -> None:
+        self._shell = shell
+        self._manifest = manifest
+        self._quiet = quiet
+        self._display_id = uuid.uuid4().hex
+        self._metadata: dict[str, Any] = {"funcx": {"endpoint": manifest.endpoint}}
+        self._is_shown = False
+
+    def show(self, note: str = "") -> None:
+        """Show the line, or show it anew with a note behind it."""
+        has_front_end = getattr(self._shell, "kernel", None) is not None
+        if self._quiet or (self._is_shown and not has_front_end):
+            return
+        self._shell.display_pub.publish(
+            data={"text/plain": self._manifest.text(note), "text/html": self._manifest.html(note)},
+            metadata=self._metadata,
+            transient={"display_id": self._display_id},
+            update=self._is_shown,
+        )
+        self._is_shown = True
+
+    def name_task(self, task: Task) -> None:
+        """Put the task's id into the output's metadata, so that a saved notebook knows its task."""
+        self._metadata = task.view.metadata()
+        self.show()

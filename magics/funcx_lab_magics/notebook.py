@@ -1,0 +1,87 @@
+"""One notebook: its IPython, its defaults, its tasks and its way to the hub service."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import funcx_lab
+from funcx_lab_magics.manifest import grey_line
+from funcx_lab_magics.ready_cell import ReadyCell
+from funcx_lab_magics.settings import FuncX
+from funcx_lab_magics.tasks import Home, NotebookTasks, Task
+
+#: What IPython calls the values of earlier cells: ``_``, ``__``, ``___`` and ``_12``.
+_LAST_RESULT = re.compile(r"_{1,3}|_\d+")
+
+
+class Notebook:
+    """What the magics of one notebook share.
+
+    Parameters
+    ----------
+    shell : InteractiveShell
+        The notebook's IPython.
+
+    Attributes
+    ----------
+    shell : InteractiveShell
+        The same.
+    settings : FuncX
+        The defaults of its cells.
+    tasks : NotebookTasks
+        Its tasks since the kernel started.
+    imports : dict
+        Names that cells imported at an endpoint, to the statements: later cells there may use them, as if
+        they had come back.
+    last : ReadyCell or None
+        The cell that was prepared last.
+    """
+
+    def __init__(self, shell: Any) -> None:
+        self.shell = shell
+        self.settings = FuncX(parent=shell)
+        self.tasks = NotebookTasks(Home(shell.user_ns, self.say))
+        self.imports: dict[str, list[str]] = {}
+        self.last: ReadyCell | None = None
+        self._client: tuple[str, funcx_lab.FuncXClient] | None = None
+
+    @property
+    def has_front_end(self) -> bool:
+        """Whether displays can change after they were shown."""
+        return getattr(self.shell, "kernel", None) is not None
+
+    def client(self) -> funcx_lab.FuncXClient:
+        """Return the SDK's client for the service in the settings; the local one starts at first use."""
+        url = self.settings.url
+        if self._client is None or self._client[0] != url:
+            self._client = url, funcx_lab.FuncXClient(funcx_service_address=url or None)
+        return self._client[1]
+
+    @property
+    def open_client(self) -> funcx_lab.FuncXClient | None:
+        """The client, if there is one already: nothing is started for it."""
+        return self._client[1] if self._client else None
+
+    def find(self, word: str) -> Task:
+        """Return the task that ``last``, an id, its beginning or its end stands for.
+
+        Raises
+        ------
+        UsageError, TaskNotFound
+            As `NotebookTasks.find`.
+        """
+        return self.tasks.find(self.client(), word)
+
+    def say(self, text: str) -> None:
+        """Show one grey line."""
+        self.shell.display_pub.publish(data={"text/plain": text, "text/html": grey_line(text)})
+
+    def namespace(self) -> dict[str, Any]:
+        """Return the notebook's names and its last results, without what else IPython put there."""
+        hidden = self.shell.user_ns_hidden
+        return {
+            name: value
+            for name, value in self.shell.user_ns.items()
+            if name not in hidden or hidden[name] is not value or _LAST_RESULT.fullmatch(name)
+        }

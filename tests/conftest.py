@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +29,16 @@ def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     assert not (base / "forgotten").exists(), (
         "a test used the default FUNCX_LAB_HOME instead of one of its own"
     )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_stream_left() -> Iterator[None]:
+    """Find the module that leaves a stream: it would go on in another test's home."""
+    yield
+    deadline = time.monotonic() + 10
+    while left := [thread for thread in threading.enumerate() if thread.name == "funcx-lab-stream"]:
+        assert time.monotonic() < deadline, f"these threads were left running: {left}"
+        time.sleep(0.01)
 
 
 def _is_below(process: psutil.Process, base: Path) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from funcx_lab import FuncXClient, embedded
+from funcx_lab import FuncXClient, embedded, stream
 
 NOBODY = 65534
 
@@ -35,6 +35,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             client = FuncXClient()
             assert client.submit(abs, -3).result(60) == 3
             yield home
+            stream.close_streams(str(home))
             client.connection.transport.close()
         finally:
             os.umask(old)

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from funcx_lab import FuncXClient
+from funcx_lab import FuncXClient, stream
 from funcx_lab.errors import FuncxLabError, HashMismatch, RemoteError, UntrustedResult
 from funcx_lab.protocol import payload
 from funcx_lab.protocol.messages import (
@@ -155,6 +155,7 @@ def client(hub: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterato
     monkeypatch.setenv("FUNCX_LAB_HOME", str(tmp_path / "home"))
     client = FuncXClient(funcx_service_address=hub.url, token=hub.tokens["ada"])
     yield client
+    stream.close_streams(hub.url)
     client.connection.transport.close()
 
 

@@ -17,8 +17,9 @@ MINIMUM = (3, 10)
 NEWER = ["python3.13", "python3.12", "python3.11", "python3.10"]
 PIP_WITH_GROUPS = "25.1"
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-#: Programs that slow tests run: a batch system, and what makes system calls fail and cuts networks.
+#: What slow tests run: a batch system, a browser, and what makes system calls fail and cuts networks.
 TESTED_WITH = {
+    "chromium": "chromium",
     "sbatch": "slurm-client",
     "slurmctld": "slurmctld",
     "slurmd": "slurmd",

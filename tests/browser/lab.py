@@ -1,0 +1,222 @@
+"""A JupyterLab of its own in a headless Chromium: open a notebook, run cells, see what stands on the page."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import nbformat
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Route, expect, sync_playwright
+
+from funcx_lab.embedded import stop_service
+
+#: The first page of a JupyterLab takes long on a busy machine; everything else waits as long at most.
+TIMEOUT_MS = 60_000
+LIGHT, DARK = "JupyterLab Light", "JupyterLab Dark"
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+_HERE = ("localhost", "127.0.0.1")
+#: Where the browser looks any other name up: nowhere.
+_NO_NAMES = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1"
+
+
+class Notebook:
+    """One notebook on one page.
+
+    Parameters
+    ----------
+    page : playwright page
+        It shows the notebook and nothing else of interest.
+    """
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.cells = page.locator(".jp-Notebook .jp-Cell")
+
+    def cell(self, number: int) -> Locator:
+        """Return a cell, counted from 0."""
+        return self.cells.nth(number)
+
+    def output(self, number: int) -> Locator:
+        """Return what stands under a cell."""
+        return self.cell(number).locator(".jp-Cell-outputArea")
+
+    def start(self, number: int) -> None:
+        """Run a cell as a person does, and do not wait for it."""
+        self.cell(number).locator(".jp-InputPrompt").click()
+        self.page.keyboard.press("Control+Enter")
+
+    def run(self, number: int) -> Locator:
+        """Run a cell, wait until it ends, and return its output."""
+        self.start(number)
+        self.wait_until_run(number)
+        return self.output(number)
+
+    def wait_until_run(self, number: int) -> None:
+        """Wait until a cell that was started has its number."""
+        expect(self.cell(number).locator(".jp-InputPrompt")).to_have_text(re.compile(r"\[\d+\]:"))
+
+    def wait_for(self, number: int, *texts: str) -> None:
+        """Wait until these texts stand under a cell."""
+        for text in texts:
+            expect(self.output(number)).to_contain_text(text)
+
+    def texts(self) -> list[str]:
+        """Return the text under every cell."""
+        return [self.output(number).inner_text() for number in range(self.cells.count())]
+
+    def interrupt(self) -> None:
+        """Press the button that interrupts the kernel."""
+        self._toolbar("notebook:interrupt-kernel").click()
+
+    def restart(self) -> None:
+        """Restart the kernel with the toolbar's button and its dialog."""
+        self._toolbar("notebook:restart-kernel").click()
+        self.page.locator(".jp-Dialog .jp-mod-accept").click()
+        expect(self.page.locator(".jp-Dialog")).to_have_count(0)
+        self.wait_for_kernel()
+
+    def _toolbar(self, command: str) -> Locator:
+        return self.page.locator(f'.jp-NotebookPanel-toolbar [data-command="{command}"]').first
+
+    def wait_for_kernel(self) -> None:
+        """Wait until the kernel is there and has nothing to do."""
+        indicator = self.page.locator(".jp-NotebookPanel-toolbar .jp-Notebook-ExecutionIndicator")
+        expect(indicator).to_have_attribute("data-status", "idle")
+
+    def save(self) -> None:
+        """Save the file."""
+        self.page.keyboard.press("Escape")
+        self.page.keyboard.press("Control+s")
+        expect(self.page.locator(".lm-TabBar-tab.jp-mod-current.jp-mod-dirty")).to_have_count(0)
+
+    def picture(self, path: Path) -> None:
+        """Keep a picture of the notebook as PNG."""
+        self.page.locator(".jp-NotebookPanel-notebook").screenshot(path=path)
+
+
+class JupyterLab:
+    """A running JupyterLab, and the browser that looks at it.
+
+    Parameters
+    ----------
+    browser : playwright browser
+        Gives each notebook a page without memory of others.
+    address : str
+        Of the lab, with its token.
+    directory : Path
+        Where its notebooks lie.
+
+    Attributes
+    ----------
+    strays : list of str
+        Addresses off this machine that a page asked for; none was let through.
+    complaints : list of str
+        Errors in the browser's console and exceptions of its scripts.
+    """
+
+    def __init__(self, browser: Browser, address: str, directory: Path) -> None:
+        parts = urlsplit(address)
+        self.directory = directory
+        self.strays: list[str] = []
+        self.complaints: list[str] = []
+        self._root, self._query = f"{parts.scheme}://{parts.netloc}", parts.query
+        self._context = browser.new_context(viewport={"width": 1000, "height": 900})
+        self._context.set_default_timeout(TIMEOUT_MS)
+        self._context.route("**/*", self._let_through)
+
+    def write(self, name: str, *sources: str) -> None:
+        """Put a notebook of code cells into the directory."""
+        cells = [nbformat.v4.new_code_cell(source) for source in sources]
+        notebook = nbformat.v4.new_notebook(cells=cells)
+        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        nbformat.write(notebook, self.directory / f"{name}.ipynb")
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[Notebook]:
+        """Show a notebook on a new page, which is closed in the end; its kernel goes on."""
+        page = self._context.new_page()
+        page.on("console", self._note)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.goto(f"{self._root}/lab/tree/{name}.ipynb?reset&{self._query}")
+        notebook = Notebook(page)
+        expect(notebook.cells.first).to_be_visible(timeout=TIMEOUT_MS)
+        notebook.wait_for_kernel()
+        yield notebook
+        page.close()
+
+    def use_theme(self, name: str) -> None:
+        """Choose the theme of pages that are opened from now on."""
+        _write_setting("apputils-extension", "themes", {"theme": name})
+
+    def _let_through(self, route: Route) -> None:
+        if urlsplit(route.request.url).hostname in _HERE:
+            route.continue_()
+        else:
+            self.strays.append(route.request.url)
+            route.abort()
+
+    def _note(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.complaints.append(f"{message.text} ({message.location.get('url', '')})")
+
+
+@contextmanager
+def jupyter_lab(root: Path, set_variable: Callable[[str, str], None]) -> Iterator[JupyterLab]:
+    """Start ``funcx-lab lab`` and a browser on a directory of their own, and end both and the service.
+
+    Parameters
+    ----------
+    root : Path
+        An empty directory for all that they keep.
+    set_variable : callable
+        Sets an environment variable for as long as they run.
+    """
+    browser_path = next(filter(None, map(shutil.which, _BROWSERS)), None)
+    assert browser_path, "no Chromium is installed; on Debian: apt install chromium"
+    directory = _prepare(root, set_variable)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "funcx_lab.cli", "lab", "--no-browser", "--port", "0", str(directory)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        address = re.search(r"http://\S+", process.stdout.readline())
+        assert address, (root / "home" / "logs" / "lab.log").read_text()
+        with sync_playwright() as playwright:
+            expect.set_options(timeout=TIMEOUT_MS)
+            browser = playwright.chromium.launch(executable_path=browser_path, args=[_NO_NAMES])
+            yield JupyterLab(browser, address[0], directory)
+            browser.close()
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+        stop_service()
+
+
+def _prepare(root: Path, set_variable: Callable[[str, str], None]) -> Path:
+    for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
+        set_variable(name, str(root / name.lower()))
+    set_variable("FUNCX_LAB_HOME", str(root / "home"))
+    set_variable("JUPYTERLAB_SETTINGS_DIR", str(root / "settings"))
+    set_variable("JUPYTERLAB_WORKSPACES_DIR", str(root / "workspaces"))
+    _write_setting("apputils-extension", "notification", {"fetchNews": "false", "checkForUpdates": False})
+    _write_setting("notebook-extension", "tracker", {"windowingMode": "none"})  # all cells are on the page
+    directory = root / "notebooks"
+    directory.mkdir()
+    return directory
+
+
+def _write_setting(extension: str, name: str, settings: dict[str, object]) -> None:
+    folder = Path(os.environ["JUPYTERLAB_SETTINGS_DIR"]) / "@jupyterlab" / extension
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.jupyterlab-settings").write_text(json.dumps(settings))

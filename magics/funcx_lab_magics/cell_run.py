@@ -26,7 +26,9 @@ def run_cell(notebook: Notebook, options: argparse.Namespace, source: str) -> An
         As `wait`.
     """
     shell = notebook.shell
-    ready = prepare(_place(shell, source), options, notebook.namespace(), notebook.imports)
+    cell = _place(shell, source)
+    notebook.asked = cell, options
+    ready = prepare(cell, options, notebook.namespace(), notebook.imports)
     notebook.last = ready
     line = ManifestLine(shell, ready.manifest, quiet=options.quiet and not options.dry_run)
     line.show("dry run: nothing was sent" if options.dry_run else "")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from typing import Any
 
 import funcx_lab
+from funcx_lab_magics.capture import Cell
 from funcx_lab_magics.manifest import grey_line
 from funcx_lab_magics.ready_cell import ReadyCell
 from funcx_lab_magics.settings import FuncX
@@ -34,6 +36,8 @@ class Notebook:
     imports : dict
         Names that cells imported at an endpoint, to the statements: later cells there may use them, as if
         they had come back.
+    asked : tuple of Cell and argparse.Namespace, or None
+        The cell that was read last with its line's options, also when it was refused.
     last : ReadyCell or None
         The cell that was prepared last.
     """
@@ -43,6 +47,7 @@ class Notebook:
         self.settings = FuncX(parent=shell)
         self.tasks = NotebookTasks(Home(shell.user_ns, self.say))
         self.imports: dict[str, list[str]] = {}
+        self.asked: tuple[Cell, argparse.Namespace] | None = None
         self.last: ReadyCell | None = None
         self._client: tuple[str, funcx_lab.FuncXClient] | None = None
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from IPython.core.error import UsageError
 
-from funcx_lab_magics.commands import config, endpoints, tasks
+from funcx_lab_magics.commands import config, endpoints, explain, tasks
 from funcx_lab_magics.commands.command import Command
 
+_SUBJECTS = (
+    endpoints,
+    tasks,
+    explain,
+    config,
+)
 #: Every subcommand by its name.
 COMMANDS: dict[str, Command] = {
-    command.name: command for command in (*endpoints.COMMANDS, *tasks.COMMANDS, *config.COMMANDS)
+    command.name: command for subject in _SUBJECTS for command in subject.COMMANDS
 }
 
 

@@ -10,20 +10,26 @@ What travels how:
 
 from __future__ import annotations
 
+from funcx_lab.protocol.payload import Payload
 from funcx_lab.serialize import cell as _cell
+from funcx_lab.serialize import mapped_cell as _mapped_cell
 from funcx_lab.serialize.cell import CellResult
+from funcx_lab.serialize.chunks import in_chunks
 from funcx_lab.serialize.display import collect_figures, mimebundle
 from funcx_lab.serialize.exceptions import pack_exception, unpack_exception
 from funcx_lab.serialize.functions import PackedFunction, pack_function, unpack_function
 from funcx_lab.serialize.globus import is_globus
-from funcx_lab.serialize.results import pack_value, unpack_value
+from funcx_lab.serialize.results import ItemOutcomes, pack_value, unpack_value
 from funcx_lab.serialize.values import pack_arguments, unpack_arguments
 
 __all__ = [
     "CellResult",
+    "ItemOutcomes",
     "PackedFunction",
     "collect_figures",
+    "in_chunks",
     "is_globus",
+    "map_cell",
     "mimebundle",
     "pack_arguments",
     "pack_cell",
@@ -67,3 +73,18 @@ def pack_cell(
         source, filename=filename, first_line=first_line, inputs=inputs, outputs=outputs, imports=imports
     )
     return PackedFunction.of("cell", block)
+
+
+def map_cell(cell: PackedFunction, names: list[str], shared: Payload) -> PackedFunction:
+    """Return a cell of `pack_cell` as a function of a list of items: the cell runs once for each.
+
+    Parameters
+    ----------
+    cell : PackedFunction
+        The cell.
+    names : list of str
+        The names that are bound to an item's values, in their order.
+    shared : Payload
+        The arguments that every item gets, made by `pack_arguments`.
+    """
+    return PackedFunction.of(cell.name, _mapped_cell.pack(cell.body, names, shared))

@@ -14,7 +14,7 @@ from typing import Any
 from funcx_lab.errors import CannotDeserialize, CannotSerialize, MalformedMessage, UsageError
 from funcx_lab.protocol import payload
 from funcx_lab.protocol.payload import Buffer
-from funcx_lab.serialize import cell, origin, rebuild, source, values
+from funcx_lab.serialize import cell, mapped_cell, origin, rebuild, source, values
 from funcx_lab.serialize.code_objects import global_names, line_of
 
 #: The hub service takes functions up to this many bytes.
@@ -110,6 +110,8 @@ def unpack_function(body: Buffer, *, task_id: str = "") -> Callable[..., Any]:
     header, parts = payload.unpack(body)
     if header.format == "cell":
         return cell.unpack(parts)
+    if header.format == mapped_cell.FORMAT:
+        return mapped_cell.unpack(parts)
     try:
         form = "pickle" if header.format == "source" else header.format
         if form not in ("pickle", "dill"):

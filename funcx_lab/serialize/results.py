@@ -1,17 +1,54 @@
-"""Results to payloads and back: a value, or what a cell leaves."""
+"""Results to payloads and back: a value, what a cell leaves, or the outcomes of a map's items."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from funcx_lab.errors import CannotSerialize, MalformedMessage, SerializationError
+from funcx_lab.errors import CannotSerialize, FuncxLabError, MalformedMessage, SerializationError
 from funcx_lab.protocol import payload
+from funcx_lab.protocol.messages import ErrorInfo
 from funcx_lab.protocol.payload import Buffer, Payload
 from funcx_lab.serialize import plain
 from funcx_lab.serialize.cell import CellResult, as_main
+from funcx_lab.serialize.exceptions import unpack_exception
 from funcx_lab.serialize.values import decode, encode
+
+
+class ItemOutcomes:
+    """What a task leaves that computed several items of a map: one outcome for each.
+
+    Parameters
+    ----------
+    errors : sequence of ErrorInfo or None
+        For each item why it failed; None if it did not.
+    blocks : sequence of bytes-like
+        For each item the payload of its value or exception; empty if there is none.
+    trusted : bool
+        Whether the payloads may be unpickled.
+    """
+
+    def __init__(
+        self, errors: Sequence[ErrorInfo | None], blocks: Sequence[Buffer], *, trusted: bool = True
+    ) -> None:
+        self.errors = list(errors)
+        self.blocks = list(blocks)
+        self._trusted = trusted
+
+    def __len__(self) -> int:
+        return len(self.errors)
+
+    def open(self, index: int) -> tuple[Any, BaseException | None]:
+        """Return the value of one item, or its exception."""
+        error, block = self.errors[index], self.blocks[index]
+        if error is not None:
+            return None, unpack_exception(block or None, error, trusted=self._trusted)
+        try:
+            return unpack_value(block, trusted=self._trusted), None
+        except FuncxLabError as err:
+            return None, err
 
 
 def pack_value(value: Any) -> Payload:
@@ -25,6 +62,8 @@ def pack_value(value: Any) -> Payload:
     if type(value) is CellResult:
         with as_main(value.main):
             return _pack_cell_result(value)
+    if type(value) is ItemOutcomes:
+        return payload.pack("items", [msgspec.msgpack.encode(value.errors), *value.blocks])
     try:
         form, parts = encode(plain.out_of_band(value))
     except CannotSerialize as err:
@@ -57,7 +96,19 @@ def unpack_value(block: Buffer, *, trusted: bool = True) -> Any:
     header, parts = payload.unpack(block)
     if header.format == "cell-result":
         return _unpack_cell_result(header.python, parts, trusted)
+    if header.format == "items":
+        return _unpack_items(parts, trusted)
     return decode(header.format, header.python, parts, trusted=trusted)
+
+
+def _unpack_items(parts: list[memoryview], trusted: bool) -> ItemOutcomes:
+    try:
+        errors = msgspec.msgpack.decode(parts[0], type=list[ErrorInfo | None])
+    except (msgspec.DecodeError, UnicodeDecodeError, IndexError) as err:
+        raise MalformedMessage(f"The outcomes of a map's items are damaged: {err}") from err
+    if len(errors) != len(parts) - 1:
+        raise MalformedMessage(f"{len(errors)} items of a map should have {len(parts) - 1} outcomes.")
+    return ItemOutcomes(errors, parts[1:], trusted=trusted)
 
 
 class _CellItems(msgspec.Struct, array_like=True):

@@ -206,6 +206,10 @@ def _check_options(options: TaskOptions | None) -> None:
             f"options.retries={options.retries} must be from 0 to {RETRIES_LIMIT}, and 0 with at_most_once: "
             "a task runs again or at most once."
         )
+    if options.items is not None:
+        first, count, total = options.items
+        if count < 1 or first + count > total:
+            raise InvalidRequest(f"options.items={options.items} must be first, count and total of a map.")
 
 
 def _refusals(inserted: Inserted) -> list[Refusal]:

@@ -98,6 +98,7 @@ class TaskRecord:
             "state": str(self.state),
             "reason": self.reason,
             "label": self.options.label,
+            "items": self.options.items,
             "received": self.received,
             "started": self.started,
             "ended": self.ended,

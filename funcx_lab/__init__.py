@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from funcx_lab.client import FuncXClient as FuncXClient
+    from funcx_lab.decorator import function as function
     from funcx_lab.executor import Executor as Executor
     from funcx_lab.futures import TaskFuture as TaskFuture
     from funcx_lab.globus import globus_client as globus_client
 
 __version__ = "0.1.0"
-__all__ = ["Executor", "FuncXClient", "TaskFuture", "__version__", "errors", "globus_client"]
+__all__ = ["Executor", "FuncXClient", "TaskFuture", "__version__", "errors", "function", "globus_client"]
 
 _HOMES = {
     "FuncXClient": "funcx_lab.client",
     "Executor": "funcx_lab.executor",
     "TaskFuture": "funcx_lab.futures",
+    "function": "funcx_lab.decorator",
     "globus_client": "funcx_lab.globus",
 }
 

@@ -17,6 +17,7 @@ from funcx_lab.options import take_options
 from funcx_lab.protocol.messages import TaskOptions
 from funcx_lab.protocol.payload import Payload
 from funcx_lab.queries import Queries
+from funcx_lab.remote_function import Decorator
 from funcx_lab.serialize import PackedFunction, pack_arguments, pack_function
 from funcx_lab.stream.submit_queue import Route
 
@@ -109,6 +110,11 @@ class FuncXClient(Queries):
             return self.connection.functions.find(function)
         return self.connection.functions.register(pack_function(function), function_name, description)
 
+    @property
+    def function(self) -> Decorator:
+        """The decorator ``@fxc.function(endpoint="cluster", retries=2)``, which gives a `RemoteFunction`."""
+        return Decorator(lambda: self)
+
     # --- tasks, as futures ------------------------------------------------------------------------
 
     def submit(
@@ -133,6 +139,17 @@ class FuncXClient(Queries):
             If an option makes no sense.
         """
         options = take_options(kwargs)
+        return self.submit_call(function, args, kwargs, endpoint, options)
+
+    def submit_call(
+        self,
+        function: Callable[..., T],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        endpoint: str | None = None,
+        options: TaskOptions | None = None,
+    ) -> TaskFuture[T]:
+        """Run ``function(*args, **kwargs)`` and return its future at once; errors as `submit`."""
         function_id = self.connection.functions.find(function)
         return self._submit(endpoint, function_id, pack_arguments(args, kwargs), options=options)
 

@@ -202,6 +202,8 @@ def _show(service: Service, as_json: bool) -> int:
         print("Endpoint    none yet")
     if document["damage"]:
         print(f"Database    only read: {document['damage']}")
+    if document["notice"]:
+        print(f"Database    {document['notice']}")
     return code
 
 
@@ -218,6 +220,7 @@ def _describe(service: Service) -> dict[str, Any]:
         "version": Transport(service).json("GET", "/v2/version")["api"],
         "user": who["user"],
         "damage": who.get("damage", ""),
+        "notice": who.get("notice", ""),
         "endpoints": _endpoints(service),
     }
 

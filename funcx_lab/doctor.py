@@ -168,8 +168,10 @@ def _service() -> Iterator[Finding]:
             yield Finding("note", "service", f"{differs}.")
     else:
         yield Finding("fine", "service", f"{service.url} answers")
-    if damage := Transport(service).json("GET", "/v3/whoami").get("damage"):
-        yield Finding("problem", "database", str(damage))
+    who = Transport(service).json("GET", "/v3/whoami")
+    for said in (who.get("damage"), who.get("notice")):
+        if said:
+            yield Finding("problem", "database", str(said))
     for entry in Transport(service).json("GET", "/v3/endpoints")["endpoints"]:
         level: Level = "fine" if entry["state"] == "online" else "note"
         reason = f": {entry['reason']}" if level == "note" and entry.get("reason") else ""

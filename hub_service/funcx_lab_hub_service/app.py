@@ -172,7 +172,13 @@ class HubService:
             feed=feed,
             link=self.forwarder,
             hosts=set(),
-            gate=Gate(self.audit, config.request_rate, config.request_burst, damage=self.damage),
+            gate=Gate(
+                self.audit,
+                config.request_rate,
+                config.request_burst,
+                damage=self.damage,
+                notice=self.database.notice,
+            ),
             audit=self.audit,
         )
 

@@ -157,6 +157,22 @@ def test_a_damaged_database_is_told_with_the_command_that_restores_it(fresh: She
     assert f"{database}" not in fresh("doctor")
 
 
+def test_a_database_that_is_missing_is_told_with_the_command_that_restores_it(fresh: Shell) -> None:
+    fresh("start")
+    fresh("stop")
+    database = fresh.home / "hub" / "hub.db"
+    newest = database.parent / "backups" / "hub-20260102-030405.db"
+    newest.parent.mkdir(exist_ok=True)
+    shutil.move(database, newest)
+    for command, code in (("start", 0), ("status", 0), ("doctor", 1)):
+        said = fresh(command, code=code)
+        assert f"{database} was missing and is new" in said
+        assert f"restore {newest}" in said
+    fresh("stop")
+    fresh("start")
+    assert "was missing" not in fresh("status")
+
+
 def _spoil(database: Path, table: str) -> None:
     with contextlib.closing(sqlite3.connect(database)) as connection:
         size = connection.execute("PRAGMA page_size").fetchone()[0]

@@ -38,6 +38,8 @@ class Gate:
         Requests at once after a pause.
     damage : str
         What is wrong with the database, which is only read then.
+    notice : str
+        What people should know of the database though nothing is wrong with it.
     clock : callable
         Monotonic seconds.
     """
@@ -49,13 +51,14 @@ class Gate:
         burst: int,
         *,
         damage: str = "",
+        notice: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._audit = audit
         self._clock = clock
         self._requests = Buckets(rate, burst)
         self._failures = Buckets(FAILURE_RATE, FAILURE_BURST)
-        self.damage = damage
+        self.damage, self.notice = damage, notice
         #: whether the service is on its way out
         self.stopping = False
         #: requests that are being answered

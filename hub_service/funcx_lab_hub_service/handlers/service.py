@@ -27,15 +27,16 @@ class VersionHandler(Handler):
 
 
 class WhoAmIHandler(Handler):
-    """Who the token stands for, and what is wrong with the service's database if it is damaged."""
+    """Who the token stands for, and what is wrong with the service's database or worth knowing of it."""
 
     for_agents = True
 
     def get(self) -> None:
         """Answer user, kind and endpoint."""
-        principal, damage = self.principal, self.services.gate.damage
+        principal, gate = self.principal, self.services.gate
         document = {"user": principal.user, "kind": principal.kind, "endpoint_id": principal.endpoint_id}
-        self.answer({**document, "damage": damage} if damage else document)
+        said = {"damage": gate.damage, "notice": gate.notice} if principal.kind == "user" else {}
+        self.answer(document | {name: text for name, text in said.items() if text})
 
 
 class StatsHandler(Handler):

@@ -8,7 +8,6 @@ from the file's, under a new epoch.
 from __future__ import annotations
 
 import json
-import logging
 import secrets
 import sqlite3
 from dataclasses import asdict, dataclass
@@ -16,8 +15,6 @@ from pathlib import Path
 
 from funcx_lab.config import write_private
 from funcx_lab.errors import ConfigError
-
-log = logging.getLogger(__name__)
 
 #: Added when nobody knows how many lives there were since a backup.
 UNKNOWN_LIVES = 1000
@@ -91,9 +88,10 @@ def unmark_copy(connection: sqlite3.Connection) -> None:
     connection.execute("DELETE FROM meta WHERE key = 'copy'")
 
 
-def count(connection: sqlite3.Connection, database: Path) -> Boot:
-    """Count this life and return it; it is on disk then."""
+def count(connection: sqlite3.Connection, database: Path) -> tuple[Boot, str]:
+    """Count this life, which is on disk then; return it and what people should know."""
     last = read(database)
+    notice = ""
     stored = int(connection.execute("SELECT value FROM meta WHERE key = 'boot'").fetchone()[0])
     if last is None:
         boot = Boot(stored + (UNKNOWN_LIVES if is_copy(connection) else 1), new_epoch())
@@ -102,13 +100,12 @@ def count(connection: sqlite3.Connection, database: Path) -> Boot:
         if stored:
             mark_copy(connection)
         found = f"is an older copy, of start {stored}" if stored else "was missing and is new"
-        log.warning(
-            "%s %s; the last start was number %d. What happened since is known to clients and endpoints "
-            "only, and they send it again as far as they have it.",
-            *(database, found, last.boot),
+        notice = (
+            f"{database} {found}; the last start was number {last.boot}. What happened since is known to "
+            "clients and endpoints only, and they send it again as far as they have it."
         )
     else:
         boot = Boot(stored + 1, last.epoch)
     connection.execute("UPDATE meta SET value = ? WHERE key = 'boot'", (boot.boot,))
     write(database, boot)
-    return boot
+    return boot, notice

@@ -96,6 +96,8 @@ class Database:
         self.boot = 0
         #: What is wrong with the file and what to do; ``""`` if nothing is. A damaged one is only read.
         self.damage = ""
+        #: What people should know of the data all the same: that it is new, or older than the last.
+        self.notice = ""
 
     @property
     def reader(self) -> sqlite3.Connection:
@@ -114,6 +116,7 @@ class Database:
         self._loop = asyncio.get_running_loop()
         opened = await asyncio.to_thread(self._open)
         self._writer, self.boot, self.damage = opened.writer, opened.boot, opened.damage
+        self.notice = opened.notice
         self._reader = open_reader(self._path, self.damage)
         self._inode = self._path.stat().st_ino
         if self._writer is not None:

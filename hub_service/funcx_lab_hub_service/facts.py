@@ -218,7 +218,7 @@ class Facts:
 
 
 def _last_event(end: Ended) -> tuple[int, Event]:
-    reason = "" if end.item.error is None else end.item.error.message
+    reason = end.reason if end.item.error is None else end.item.error.message
     return event_store.final_event(end.stored, end.item.times[2], TaskState(end.item.state), reason)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sqlite3
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ from funcx_lab_hub_service.store import objects as object_store
 from funcx_lab_hub_service.store import tasks as store
 from funcx_lab_hub_service.store.database import NewWork
 from funcx_lab_hub_service.store.intake import Inserted, Insertion, TaskWriter
+from funcx_lab_hub_service.store.outcomes import Ended, OutcomeWriter
+from funcx_lab_hub_service.store.reuse import Memo
 
 if TYPE_CHECKING:
     from funcx_lab_hub_service.auth.principals import Principal
@@ -38,6 +41,7 @@ INLINE_LIMIT = 10 * 1024 * 1024
 #: Seconds that the insert of tasks which were dispatched already may wait for company in its commit.
 INSERT_PATIENCE_S = 0.002
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _TAKEN = "Another task has this id; make a new one for each call."
 
 
@@ -54,6 +58,10 @@ class Submitting:
         Whether there is room.
     clock : callable
         Unix seconds.
+    outcomes : OutcomeWriter
+        Ends tasks for which a stored result will do.
+    publish : callable
+        Told of those ends after their commit.
     """
 
     def __init__(
@@ -63,12 +71,16 @@ class Submitting:
         functions: Functions,
         admission: Admission,
         clock: Callable[[], float],
+        outcomes: OutcomeWriter,
+        publish: Callable[[list[Ended]], None],
     ) -> None:
         self._database = database
         self._endpoints = endpoints
         self._functions = functions
         self._admission = admission
         self._clock = clock
+        self._outcomes = outcomes
+        self._publish = publish
         #: where tasks go ahead of their commit
         self.dispatcher: Dispatcher | None = None
         #: ids whose first insert is in the writer's queue
@@ -97,7 +109,7 @@ class Submitting:
         tags = offer.tags if offer else ()
         new = Insertion(
             *(principal.user, group_id, target.key, function.key, taken, options, tags),
-            *(offer.session if offer else None, self._clock()),
+            *(offer.session if offer else None, self._clock(), self._memo(target.endpoint_id, options)),
         )
         committed = self._insert(target.endpoint_id, new, refused)
         if offer is not None:
@@ -115,8 +127,10 @@ class Submitting:
         pending = {task.task_id for task in new.tasks} - self._pending
         self._pending |= pending
 
-        def done(inserted: Inserted | None, error: BaseException | None) -> None:
+        def done(taken: tuple[Inserted, list[Ended]] | None, error: BaseException | None) -> None:
             self._pending -= pending
+            inserted, ended = (None, []) if taken is None else taken
+            self._publish(ended)
             if inserted is None or not inserted.all_new:
                 self._settle_leases(endpoint_id, new, inserted)
             if answer.cancelled():
@@ -128,9 +142,23 @@ class Submitting:
 
         # A task that has left already may come back soon: one commit then serves its insert and its end.
         patience = INSERT_PATIENCE_S if len(new.tags) == len(new.tasks) else 0.0
-        operation = NewWork(lambda connection: self._writer.insert(connection, new))
+        operation = NewWork(lambda connection: self._take_in(connection, new))
         self._database.submit(operation, done, patience_s=patience)
         return answer
+
+    def _take_in(self, connection: sqlite3.Connection, new: Insertion) -> tuple[Inserted, list[Ended]]:
+        """Insert tasks, and end at once those whose result is stored: no commit shows them waiting."""
+        inserted = self._writer.insert(connection, new)
+        ended: list[Ended] = []
+        for task_id, memo in inserted.memos.items():
+            ended += self._outcomes.reuse(connection, task_id, memo, new.received)
+        return inserted, ended
+
+    def _memo(self, endpoint_id: str, options: TaskOptions | None) -> Memo | None:
+        if options is None or options.memo is None:
+            return None
+        environment = self._endpoints.environment_hash(endpoint_id)
+        return Memo(options.memo, endpoint_id, environment, tuple(options.requires), options.fresh)
 
     def _settle_leases(self, endpoint_id: str, new: Insertion, inserted: Inserted | None) -> None:
         """Take back what was offered and counted for tasks that did not go in."""
@@ -184,6 +212,8 @@ class Submitting:
         """Return leases that may leave ahead of the commit: only of ids that nobody has seen."""
         if self.dispatcher is None or (options is not None and options.at_most_once):
             return None
+        if options is not None and options.memo is not None and not options.fresh:
+            return None  # its commit says whether it runs at all
         if any(task.object is not None for task in tasks):
             return None  # an agent may fetch an object once the task that names it is committed
         task_ids = [task.task_id for task in tasks]
@@ -199,6 +229,10 @@ def _check_options(options: TaskOptions | None) -> None:
         seconds = getattr(options, name)
         if seconds is not None and not 0 < seconds <= LONGEST_S:
             raise InvalidRequest(f"options.{name}={seconds!r} must be above 0 seconds, ten years at most.")
+    if options.memo is not None and (options.session is not None or not _SHA256.fullmatch(options.memo)):
+        raise InvalidRequest(
+            "options.memo is a SHA-256 in hex, and goes without a session: what a session holds has no key."
+        )
     if options.label is not None and len(options.label) > LABEL_LIMIT:
         raise InvalidRequest(f"options.label has {len(options.label)} characters; {LABEL_LIMIT} may be.")
     if not 0 <= options.retries <= RETRIES_LIMIT or (options.retries and options.at_most_once):

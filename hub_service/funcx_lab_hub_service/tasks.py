@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from funcx_lab.errors import TaskGone, TaskNotFound
 from funcx_lab.protocol.messages import Event, TaskOptions
 from funcx_lab.protocol.states import TaskState
-from funcx_lab.protocol.stream import NewTask, OutcomeItem, Refusal
+from funcx_lab.protocol.stream import NewTask, OutcomeItem, Refusal, TaskCall
 from funcx_lab_hub_service.admission import Admission
 from funcx_lab_hub_service.dispatching import Dispatcher
 from funcx_lab_hub_service.facts import Facts, visible_state
@@ -70,12 +70,14 @@ class Tasks:
         self._clock = clock
         self._dispatcher: Dispatcher | None = None
         self._admission = admission or Admission()
-        self._intake = Submitting(database, endpoints, functions, self._admission, clock)
         numbers = itertools.count((database.boot << BOOT_SHIFT) + 1)
         self._outcomes = OutcomeWriter(numbers.__next__)
         #: what endpoints report goes here
         self.facts = Facts(
             database, self._outcomes, feed, endpoints.condition, clock=clock, admission=self._admission
+        )
+        self._intake = Submitting(
+            database, endpoints, functions, self._admission, clock, self._outcomes, self.facts.publish
         )
         endpoints.when_deleted(lambda endpoint_id, key: self.facts.end_abandoned())
         self.facts.end_abandoned()  # a crash may have come between the two
@@ -185,6 +187,20 @@ class Tasks:
             raise TaskGone(f"Task {task_id} ended, and its result was kept for its retention time only.")
         raise TaskNotFound(f"There is no task {task_id!r}, or it is not yours.")
 
+    def call(self, principal: Principal, task_id: str) -> TaskCall:
+        """Return what one task calls: function, arguments and options.
+
+        Raises
+        ------
+        TaskNotFound, TaskGone
+            As `record`.
+        """
+        call = store.select_call(self._database.reader, principal.user, task_id)
+        if call is None:
+            self.record(principal, task_id)  # says why
+            raise TaskNotFound(f"The arguments of task {task_id} are not kept any more.")
+        return call
+
     def records(
         self,
         principal: Principal,
@@ -280,7 +296,9 @@ class Tasks:
     def _refined(self, record: TaskRecord) -> TaskRecord:
         """Return the record with the state and reason that its endpoint's condition gives it."""
         if record.state.is_final:
-            return replace(record, reason="" if record.error is None else record.error.message)
+            return replace(
+                record, reason=record.reused_reason if record.error is None else record.error.message
+            )
         state, reason = visible_state(record.state, self._endpoints.condition(record.endpoint_id))
         return replace(record, state=state, reason=reason)
 

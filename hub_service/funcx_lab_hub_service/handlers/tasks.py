@@ -77,6 +77,16 @@ class ResultHandler(Handler):
         self.finish(msgspec.msgpack.encode(outcome))
 
 
+class CallHandler(Handler):
+    """What one task calls, for another run of the same."""
+
+    def get(self, task_id: str) -> None:
+        """Answer function, arguments and options in msgpack."""
+        call = self.services.tasks.call(self.principal, task_id)
+        self.set_header("Content-Type", "application/msgpack")
+        self.finish(msgspec.msgpack.encode(call))
+
+
 class EventsHandler(Handler):
     """The log of one task."""
 
@@ -113,5 +123,6 @@ routes = [
     ("/v3/tasks/cancel", CancelHandler),
     ("/v3/tasks/{task_id}", TaskHandler),
     ("/v3/tasks/{task_id}/result", ResultHandler),
+    ("/v3/tasks/{task_id}/call", CallHandler),
     ("/v3/tasks/{task_id}/events", EventsHandler),
 ]

@@ -52,6 +52,33 @@ def append(connection: sqlite3.Connection, task: int, stored: int, batch: EventB
     return logged
 
 
+def copy(
+    connection: sqlite3.Connection, source: int, execution: str | None, task: int, stored: int
+) -> list[Logged]:
+    """Append what one execution of another task printed and showed; return it with its places.
+
+    Parameters
+    ----------
+    source, task : int
+        The rows of the other task, and of this one.
+    execution : str or None
+        The execution; None if it left no events.
+    stored : int
+        How many events this task's log holds; the caller keeps that column.
+    """
+    rows = connection.execute(
+        "SELECT i, time, kind, data FROM events"
+        " WHERE task = ? AND execution = ? AND i IS NOT NULL AND kind != 'state' ORDER BY seq",
+        (source, execution),
+    ).fetchall()
+    placed = [(_FIRST + stored + place, *row) for place, row in enumerate(rows)]
+    connection.executemany(
+        "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [(task, seq, execution, *row) for seq, *row in placed],
+    )
+    return [(seq, Event(time, kind, _decode(data))) for seq, _, time, kind, data in placed]
+
+
 def next_index(connection: sqlite3.Connection, task: int, execution: str) -> int:
     """Return the number of the execution's first event that is not stored."""
     row = connection.execute(
@@ -190,7 +217,7 @@ def select(connection: sqlite3.Connection, task: TaskRecord, after: int, limit: 
     )
     log += [(seq, Event(time, kind, _decode(data))) for seq, time, kind, data in rows]
     if task.state.is_final and len(log) < limit:
-        reason = "" if task.error is None else task.error.message
+        reason = task.reused_reason if task.error is None else task.error.message
         last = final_event(task.events, task.ended or task.received, task.state, reason)
         if last[0] > after:
             log.append(last)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +14,8 @@ from funcx_lab.protocol.messages import ObjectRef, TaskOptions
 from funcx_lab.protocol.stream import NewTask
 from funcx_lab_hub_service.store import objects
 from funcx_lab_hub_service.store.moves import QUEUED, RECEIVED
+from funcx_lab_hub_service.store.records import HASH_LENGTH
+from funcx_lab_hub_service.store.reuse import Memo
 from funcx_lab_hub_service.store.tombstones import buried
 from funcx_lab_hub_service.store.users import user_key
 
@@ -37,6 +40,8 @@ class Insertion:
     session: int | None
     #: Unix seconds
     received: float
+    #: asked for when a stored result may stand for a run
+    memo: Memo | None = None
 
 
 @dataclass(slots=True)
@@ -51,6 +56,8 @@ class Inserted:
     gone: list[str] = field(default_factory=list)
     #: the object that it takes was deleted
     bereft: list[str] = field(default_factory=list)
+    #: keys of tasks that went in and for which a stored result will do
+    memos: dict[str, bytes] = field(default_factory=dict)
 
     @property
     def all_new(self) -> bool:
@@ -84,6 +91,8 @@ class TaskWriter:
         self._next += len(new.tasks)
         if _insert_rows(connection, new, owner, group, rows) != len(rows):
             rows = list(_sort_out(connection, new, owner, rows, result))
+        if new.memo is not None and not new.memo.fresh:
+            result.memos = {task.task_id: new.memo.key(new.owner, _digest(task)) for _, task, _ in rows}
         connection.executemany(
             "INSERT INTO bodies VALUES (?, ?, ?, ?)",
             ((key, task.payload, *_reference(task.object)) for key, task, _ in rows),
@@ -124,16 +133,24 @@ def _insert_rows(
     deadline = None if ttl is None else new.received + ttl
     return connection.executemany(
         "INSERT OR IGNORE INTO tasks (id, task_id, owner, grp, endpoint, function, state, options, tag,"
-        " session, received, size, deadline) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " session, received, size, deadline, input_hash, memo)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             (
                 *(key, task.task_id, owner, group, new.endpoint, new.function),
                 *(QUEUED if tag is None else RECEIVED, options, tag, tag and new.session),
-                *(new.received, len(task.payload), deadline),
+                *(new.received, len(task.payload), deadline, digest[:HASH_LENGTH]),
+                None if new.memo is None else new.memo.key(new.owner, digest),
             )
             for key, task, tag in rows
+            for digest in (_digest(task),)
         ],
     ).rowcount
+
+
+def _digest(task: NewTask) -> str:
+    """Return the hex SHA-256 of the packed arguments, which names an object, too."""
+    return hashlib.sha256(task.payload).hexdigest() if task.object is None else task.object.sha256
 
 
 def _reference(reference: ObjectRef | None) -> tuple[str | None, int | None]:

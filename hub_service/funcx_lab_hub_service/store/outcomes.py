@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from funcx_lab.crash_points import crash_point
@@ -12,7 +12,7 @@ from funcx_lab.protocol.messages import Event, Outcome, ResultItem
 from funcx_lab.protocol.states import TaskState
 from funcx_lab.protocol.stream import OutcomeItem
 from funcx_lab_hub_service.store import events as event_log
-from funcx_lab_hub_service.store import moves
+from funcx_lab_hub_service.store import moves, reuse
 from funcx_lab_hub_service.store.boot import unmark_copy
 from funcx_lab_hub_service.store.endings import (
     LOSS_LIMIT,
@@ -54,6 +54,8 @@ class Ended:
     tag: int | None
     #: bytes of its arguments
     size: int
+    #: what people read about where its result comes from
+    reason: str = ""
 
 
 @dataclass(slots=True)
@@ -166,6 +168,19 @@ class OutcomeWriter:
                 verdict.requeued.append(task_id)
         group.flush()
         return verdict
+
+    def reuse(self, connection: sqlite3.Connection, task_id: str, memo: bytes, now: float) -> list[Ended]:
+        """End a task that has just gone in with the result of the same call, if one is stored."""
+        task = _find(connection, task_id)
+        earlier = None if task is None else reuse.find(connection, memo, task.owner_key)
+        if task is None or earlier is None or task.state >= FINAL:
+            return []
+        group, new = _Group(connection), reuse.give(connection, task.key, task.events, earlier)
+        task.events += len(new)
+        task.execution = earlier.execution
+        ended = self._end(group, task, earlier.outcome, now, new)
+        group.flush()
+        return [replace(ended, reason=earlier.reused.reason(task.received))]
 
     def cancel(
         self, connection: sqlite3.Connection, owner: str, task_ids: Iterable[str], now: float

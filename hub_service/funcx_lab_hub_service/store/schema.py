@@ -119,6 +119,23 @@ def m002_retention(database: sqlite_utils.Database) -> None:
     crash_point("hub.migrating")
 
 
+#: ``input_hash`` begins the SHA-256 of the arguments, ``memo`` names code, arguments and environment,
+#: ``reused`` tells of the earlier run whose result a task was given.
+_REUSE = """
+ALTER TABLE tasks ADD COLUMN input_hash TEXT NOT NULL DEFAULT '';
+ALTER TABLE tasks ADD COLUMN memo BLOB;
+ALTER TABLE tasks ADD COLUMN reused BLOB;
+CREATE INDEX memos ON tasks (memo) WHERE memo IS NOT NULL
+"""
+
+
+@_migrations()
+def m003_reuse(database: sqlite_utils.Database) -> None:
+    """Make room for results that stand for another run of the same call."""
+    for statement in _REUSE.split(";\n"):
+        database.execute(statement)
+
+
 def pending(connection: sqlite3.Connection) -> list[str]:
     """Return the migrations that a database in use needs; none for a new one.
 

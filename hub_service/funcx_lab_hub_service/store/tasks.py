@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from funcx_lab.protocol.messages import ErrorInfo, ObjectRef, TaskItem, TaskOptions
+from funcx_lab.protocol.messages import ErrorInfo, FunctionBody, ObjectRef, TaskItem, TaskOptions
 from funcx_lab.protocol.states import TaskState
+from funcx_lab.protocol.stream import TaskCall
 from funcx_lab_hub_service.store import moves
-from funcx_lab_hub_service.store.records import STATES, TaskRecord
+from funcx_lab_hub_service.store.records import HASH_LENGTH, STATES, Reused, TaskRecord
 from funcx_lab_hub_service.store.tombstones import chunks
 
 encode = msgspec.msgpack.Encoder().encode
 _decode_options = msgspec.msgpack.Decoder(TaskOptions).decode
 _decode_error = msgspec.msgpack.Decoder(ErrorInfo).decode
 _decode_worker = msgspec.msgpack.Decoder(dict[str, Any]).decode
+_decode_reused = msgspec.msgpack.Decoder(Reused).decode
 _NO_OPTIONS = TaskOptions()
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 _COLUMNS = """t.id, t.task_id, g.group_id, u.name, f.function_id, f.name, e.endpoint_id, e.name, t.state,
     t.options, t.tag, t.losses, t.events, t.execution, t.received, t.started, t.ended, t.outcome_seq,
-    t.error, t.worker"""
+    t.error, t.worker, f.sha256, json_extract(f.meta, '$.code_sha256'), t.input_hash, t.reused"""
 _JOINED = """FROM tasks t JOIN task_groups g ON g.id = t.grp JOIN users u ON u.id = t.owner
     JOIN functions f ON f.id = t.function JOIN endpoints e ON e.id = t.endpoint"""
 
@@ -114,6 +118,25 @@ def select_by_ids(connection: sqlite3.Connection, owner: str, task_ids: Sequence
     return [found[task_id] for task_id in task_ids if task_id in found]
 
 
+def select_call(connection: sqlite3.Connection, owner: str, task_id: str) -> TaskCall | None:
+    """Return what the owner's task calls; the function is there even if it was deleted since."""
+    row = connection.execute(
+        "SELECT g.group_id, e.endpoint_id, e.name, f.function_id, f.sha256, f.format, f.name, f.body,"
+        f" b.payload, b.object, b.size, t.options {_JOINED} JOIN bodies b ON b.task = t.id"
+        " WHERE u.name = ? AND t.task_id = ?",
+        (owner, task_id),
+    ).fetchone()
+    if row is None:
+        return None
+    group_id, endpoint_id, endpoint_name, *function = row[:8]
+    payload, sha256, size, options = row[8:]
+    reference = None if sha256 is None else ObjectRef(sha256, size)
+    return TaskCall(
+        *(task_id, group_id, endpoint_id, endpoint_name),
+        *(FunctionBody(*function), payload, reference, options_of(options)),
+    )
+
+
 def select(
     connection: sqlite3.Connection,
     owner: str,
@@ -170,11 +193,17 @@ def live_by_owner(connection: sqlite3.Connection) -> dict[str, tuple[int, int]]:
 
 def _record(row: tuple[Any, ...]) -> TaskRecord:
     (key, task_id, group_id, owner, function_id, function_name, endpoint_id, endpoint_name, state) = row[:9]
-    (options, tag, losses, events, execution, received, started, ended, outcome_seq, error, worker) = row[9:]
+    (options, tag, losses, events, execution, received, started, ended, outcome_seq, error, worker) = row[
+        9:20
+    ]
+    (sha256, code, input_hash, reused) = row[20:]
     return TaskRecord(
         *(key, task_id, group_id, owner, function_id, function_name, endpoint_id, endpoint_name),
         *(STATES[state], "", options_of(options) or _NO_OPTIONS, tag, losses, events, execution),
         *(received, started, ended, outcome_seq),
         None if error is None else _decode_error(error),
         {} if worker is None else _decode_worker(worker),
+        (code if isinstance(code, str) and _SHA256.fullmatch(code) else sha256)[:HASH_LENGTH],
+        input_hash,
+        None if reused is None else _decode_reused(reused),
     )

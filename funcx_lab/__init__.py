@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from funcx_lab.executor import Executor as Executor
     from funcx_lab.futures import TaskFuture as TaskFuture
     from funcx_lab.globus import globus_client as globus_client
+    from funcx_lab.shell import ShellFunction as ShellFunction
 
 __version__ = "0.1.0"
-__all__ = ["Executor", "FuncXClient", "TaskFuture", "__version__", "errors", "function", "globus_client"]
+__all__ = ["Executor", "FuncXClient", "ShellFunction", "TaskFuture", "__version__", "errors", "function", "globus_client"]
 
 _HOMES = {
     "FuncXClient": "funcx_lab.client",
+    "ShellFunction": "funcx_lab.shell",
     "Executor": "funcx_lab.executor",
     "TaskFuture": "funcx_lab.futures",
     "function": "funcx_lab.decorator",

@@ -25,6 +25,7 @@ FuncxLabError
 │  ├─ RemoteError                        the function raised
 │  ├─ WorkerLost · EndpointLost · TaskPoisoned
 │  ├─ WalltimeReached · ResultTooLarge
+│  ├─ ShellError · RequirementsRefused · RequirementsFailed
 │  ├─ TaskCancelled (concurrent.futures.CancelledError)
 │  └─ TaskExpired
 └─ ProtocolError
@@ -63,6 +64,8 @@ __all__ = [
     "ProtocolError",
     "PythonMismatch",
     "RemoteError",
+    "RequirementsFailed",
+    "RequirementsRefused",
     "ResultTimeout",
     "ResultTooLarge",
     "SerializationError",
@@ -71,6 +74,7 @@ __all__ = [
     "ServiceTimeout",
     "ServiceUnavailable",
     "ServiceUnreachable",
+    "ShellError",
     "StorageFull",
     "StoreDamaged",
     "TaskCancelled",
@@ -388,6 +392,24 @@ class TaskExpired(TaskError):
     """The task waited longer than its time to live."""
 
     code, number = "TASK_EXPIRED", "FX518"
+
+
+class ShellError(TaskError):
+    """The shell command cannot be started, or ended with another exit code than 0 and was to be checked."""
+
+    code, number = "SHELL_FAILED", "FX519"
+
+
+class RequirementsRefused(TaskError):
+    """The endpoint lacks packages that the call requires, and its owner does not let calls add them."""
+
+    code, number = "REQUIREMENTS_REFUSED", "FX520"
+
+
+class RequirementsFailed(TaskError):
+    """The environment that the call requires could not be built at the endpoint; pip's last lines say why."""
+
+    code, number = "REQUIREMENTS_FAILED", "FX521"
 
 
 class ProtocolError(FuncxLabError):

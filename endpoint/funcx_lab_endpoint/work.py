@@ -41,7 +41,7 @@ from funcx_lab_endpoint.outbox import Outbox
 #: A task that was running at so many deaths of its agent is not tried again.
 DEATH_LIMIT = 3
 #: Failures that are the function's own; asked for with ``retries``, it runs again after them.
-_MAY_RETRY = ("TASK_FAILED", "WALLTIME_REACHED")
+_MAY_RETRY = ("TASK_FAILED", "SHELL_FAILED", "WALLTIME_REACHED")
 
 
 class Work:

@@ -134,13 +134,17 @@ class Connection:
 
     def group(self, group_id: str, state: str | None = None) -> list[str]:
         """Ask for the ids of a group's tasks, of those in ``state`` if one is given; oldest first."""
-        task_ids: list[str] = []
+        return [str(record["task_id"]) for record in self.group_records(group_id, state)]
+
+    def group_records(self, group_id: str, state: str | None = None) -> list[dict[str, Any]]:
+        """Ask for the records of a group's tasks, of those in ``state`` if one is given; oldest first."""
+        records: list[dict[str, Any]] = []
         query: dict[str, Any] = {"group": group_id, "state": state, "limit": 1000}
         while True:
             page = self.transport.json("GET", "/v3/tasks", query=query)
-            task_ids += [str(record["task_id"]) for record in page["tasks"]]
+            records += page["tasks"]
             if not page.get("next"):
-                return task_ids[::-1]
+                return records[::-1]
             query["before"] = page["next"]
 
     # --- futures.Backend --------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from funcx_lab.errors import FuncxLabError, ServiceTimeout, UsageError
 from funcx_lab.events import EventQueue
 from funcx_lab.futures import TaskFuture
 from funcx_lab.identifiers import new_id
+from funcx_lab.looks import block
 from funcx_lab.options import take_options
 from funcx_lab.protocol.messages import TaskOptions
 from funcx_lab.protocol.payload import Payload
@@ -71,7 +73,12 @@ class FuncXClient(Queries):
         self.task_group_id = str(task_group_id or new_id())
 
     def __repr__(self) -> str:
-        return f"<FuncXClient of {self.connection.transport.service.url}>"
+        return f"<FuncXClient of {self.connection.alias}>"
+
+    def _repr_html_(self) -> str:
+        return block(
+            f"<div>Client of hub service <strong>{html.escape(self.connection.alias)}</strong></div>"
+        )
 
     # --- functions --------------------------------------------------------------------------------
 
@@ -160,10 +167,14 @@ class FuncXClient(Queries):
         endpoint: str | None = None,
         *,
         options: TaskOptions | None = None,
+        task_id: str | None = None,
     ) -> TaskFuture[Any]:
-        """Run a packed function with packed arguments and return the future at once."""
+        """Run a packed function with packed arguments and return the future at once.
+
+        Whoever gives the ``task_id`` (a new one of `new_id`) can take back what was interrupted in here.
+        """
         function_id = self.connection.functions.register(function)
-        return self._submit(endpoint, function_id, arguments, options=options)
+        return self._submit(endpoint, function_id, arguments, options=options, task_id=task_id)
 
     def map(
         self,
@@ -194,7 +205,15 @@ class FuncXClient(Queries):
         ]
 
     def task(self, task_id: str) -> TaskFuture[Any]:
-        """Return a future for a task that was submitted earlier or elsewhere by the same user."""
+        """Return a future for a task that was submitted earlier or elsewhere by the same user.
+
+        Raises
+        ------
+        UsageError
+            If ``task_id`` is no text, or empty.
+        """
+        if not isinstance(task_id, str) or not task_id.strip():
+            raise UsageError(f"task() needs a task's id, not {task_id!r:.80}; get_tasks() lists your tasks.")
         return self.connection.watch(task_id)
 
     def follow(self, task_id: str, after: int = 0) -> EventQueue:
@@ -312,10 +331,11 @@ class FuncXClient(Queries):
         payload: Payload,
         group_id: str | None = None,
         options: TaskOptions | None = None,
+        task_id: str | None = None,
     ) -> TaskFuture[Any]:
         where = self.connection.endpoint(endpoint)
         route = Route(where, function_id, group_id or self.task_group_id, options)
-        return self.connection.submit(route, payload)
+        return self.connection.submit(route, payload, task_id)
 
     def _accepted(self, futures: list[TaskFuture[Any]]) -> list[str]:
         """Return the tasks' ids when all are on the service's disk."""

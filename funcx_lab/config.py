@@ -9,6 +9,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from funcx_lab.errors import ConfigError, InvalidName
 
@@ -35,6 +36,13 @@ class Service:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "url", self.url.rstrip("/"))
+
+    @property
+    def alias(self) -> str:
+        """What it is called in a notebook, which others may read: ``local`` or its host."""
+        parts = urlsplit(self.url)
+        port = f":{parts.port}" if parts.port else ""
+        return "local" if self.embedded else f"{parts.hostname}{port}"
 
 
 def home() -> Path:

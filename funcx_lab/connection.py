@@ -55,6 +55,11 @@ class Connection:
         self._stream: Stream | None = None
 
     @property
+    def alias(self) -> str:
+        """The hub service's name, for people."""
+        return self.transport.service.alias
+
+    @property
     def stream(self) -> Stream:
         """The process's stream to the service; a new one if the last ended for good."""
         stream = self._stream
@@ -81,15 +86,15 @@ class Connection:
         """Ask for the user's endpoints."""
         return list(self.transport.json("GET", "/v3/endpoints")["endpoints"])
 
-    def submit(self, route: Route, payload: Payload) -> TaskFuture[Any]:
-        """Send a task; the future is there at once.
+    def submit(self, route: Route, payload: Payload, task_id: str | None = None) -> TaskFuture[Any]:
+        """Send a task, under a new id if none is given; the future is there at once.
 
         Raises
         ------
         PayloadTooLarge, TransportError, ServiceError
             If arguments that need an upload cannot be uploaded, or the stream has ended for good.
         """
-        task_id = new_id()
+        task_id = task_id or new_id()
         if payload.nbytes > INLINE_LIMIT:
             task = NewTask(task_id, b"", upload(self.transport, payload))
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import html
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -12,6 +13,7 @@ from funcx_lab.client import FuncXClient
 from funcx_lab.errors import UsageError
 from funcx_lab.futures import TaskFuture
 from funcx_lab.identifiers import new_id
+from funcx_lab.looks import block
 from funcx_lab.options import make_options
 from funcx_lab.serialize import pack_arguments
 from funcx_lab.stream import ANSWER_TIMEOUT_S
@@ -83,7 +85,16 @@ class Executor(concurrent.futures.Executor):
         self._is_shut_down = False
 
     def __repr__(self) -> str:
-        return f"<Executor on {self.endpoint}>"
+        count = len(self._unfinished)
+        tasks = f", {count} unfinished task{'s' * (count > 1)}" if count else ""
+        return f"<Executor on {self.endpoint} of {self._connection.alias}{tasks}>"
+
+    def _repr_html_(self) -> str:
+        where, service, group = map(html.escape, (self.endpoint, self._connection.alias, self.task_group_id))
+        return block(
+            f"<div>Executor on <strong>{where}</strong> of hub service {service} · "
+            f"{len(self._unfinished)} unfinished tasks · group <code>{group}</code></div>"
+        )
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> TaskFuture[T]:
         """Run ``fn(*args, **kwargs)`` at the endpoint and return its future at once.

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import html
 import threading
 from collections.abc import Generator
 from typing import Any, Generic, Protocol, TypeVar
 
+from funcx_lab import looks
 from funcx_lab.errors import FuncxLabError, TaskCancelled, TaskError
 from funcx_lab.protocol.states import TaskState
 from funcx_lab.protocol.stream import OutcomeItem
@@ -18,6 +20,10 @@ T = TypeVar("T")
 
 class Backend(Protocol):
     """What a future needs of whoever made it."""
+
+    @property
+    def alias(self) -> str:
+        """The hub service's name, for people."""
 
     def open(self, item: OutcomeItem) -> tuple[Any, BaseException | None]:
         """Return the task's value or its exception; raise only what another try may mend."""
@@ -57,6 +63,8 @@ class TaskFuture(concurrent.futures.Future[T], Generic[T]):
 
     # Here rather than in __init__, which is called for each task of a loop.
     refusal: FuncxLabError | None = None
+    #: bytes of the outcome, 0 while there is none
+    outcome_bytes: int = 0
     _seen: str = "pending"
     _item: OutcomeItem | None = None
     _is_accepted: bool = False
@@ -170,6 +178,17 @@ class TaskFuture(concurrent.futures.Future[T], Generic[T]):
     def __repr__(self) -> str:
         return f"<Task …{self.task_id[-8:]} {self._seen} on {self.endpoint or 'its endpoint'}>"
 
+    def _repr_html_(self) -> str:
+        where = html.escape(self.endpoint or "its endpoint")
+        return looks.block(
+            f"<div>{looks.state_html(self._seen)} on {where} · <code>{html.escape(self.task_id)}</code></div>"
+        )
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        facts = {"task_id": self.task_id, "endpoint": self.endpoint}
+        shown = {**facts, "state": self._seen, "service": self._backend.alias}
+        return looks.task_bundle(repr(self), self._repr_html_(), shown), {"funcx": facts}
+
     # --- for the stream (a TaskSink) --------------------------------------------------------------
 
     def accepted(self) -> None:
@@ -186,6 +205,7 @@ class TaskFuture(concurrent.futures.Future[T], Generic[T]):
             self.ended_by_cancel()
             return
         self._seen, self._item = item.state, item
+        self.outcome_bytes = item.object.size if item.object is not None else len(item.payload)
         with contextlib.suppress(concurrent.futures.InvalidStateError):
             if item.state == TaskState.SUCCESS.value:
                 self.set_result(None)  # type: ignore[arg-type]  # stands for the value until it is opened

@@ -7,8 +7,10 @@ State is shown by an icon's shape, a word and a colour.
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 #: State to icon, word and colour.
 LOOKS: dict[str, tuple[str, str, str]] = {
@@ -22,6 +24,8 @@ LOOKS: dict[str, tuple[str, str, str]] = {
     "cancelled": ("■", "cancelled", "--jp-ui-font-color2"),
     "expired": ("⧗", "expired", "--jp-ui-font-color2"),
 }
+#: A task for JupyterLab's own renderer. Other front ends may show an error for a type they do not know.
+TASK_MIME = "application/vnd.funcx.task.v1+json"
 #: Tables longer than this are folded.
 FOLD_ROWS = 50
 #: Cells up to this length, that of an id, are not broken into lines.
@@ -59,6 +63,24 @@ def when(seconds: float | None) -> str:
 def block(inner: str) -> str:
     """Return HTML as the whole view of one object, with the style that all of them share."""
     return f'<div class="fx-repr">{STYLE}{inner}</div>'
+
+
+def state_html(state: str) -> str:
+    """Return a task's state as icon, word and colour."""
+    icon, word, colour = LOOKS.get(state, ("?", state, "--jp-ui-font-color1"))
+    return f'<span style="color:var({colour},inherit)">{icon} <strong>{html.escape(word)}</strong></span>'
+
+
+def is_jupyterlab() -> bool:
+    """Whether the front end is likely a JupyterLab, by what its server tells kernels."""
+    served = any(name == "JPY_SESSION_NAME" or name.startswith("JUPYTERHUB_") for name in os.environ)
+    return served and not any(name.startswith("VSCODE_") for name in os.environ)
+
+
+def task_bundle(text: str, markup: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a task as text, HTML and, for a JupyterLab, as facts for its renderer."""
+    bundle: dict[str, Any] = {"text/plain": text, "text/html": markup}
+    return {**bundle, TASK_MIME: dict(facts)} if is_jupyterlab() else bundle
 
 
 def _cell(text: str) -> str:

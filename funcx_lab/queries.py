@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import fnmatch
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -10,10 +11,11 @@ from typing import Any
 from urllib.parse import quote
 
 from funcx_lab.connection import Connection
-from funcx_lab.errors import ResultTimeout, TaskNotFound, TaskPending
+from funcx_lab.errors import ResultTimeout, TaskNotFound, TaskPending, UsageError
 from funcx_lab.futures import TaskFuture
 from funcx_lab.protocol.states import TaskState
 from funcx_lab.protocol.stream import OutcomeItem
+from funcx_lab.record_lists import EndpointList, FunctionList, TaskList
 
 #: Tasks in one page of the service's list.
 _PAGE = 1000
@@ -124,7 +126,7 @@ class Queries:
         since: float | datetime | None = None,
         limit: int = 100,
         before: int | None = None,
-    ) -> list[dict[str, Any]]:
+    ) -> TaskList:
         """Return the records of the user's tasks, newest first; filters may be combined.
 
         Parameters
@@ -148,11 +150,13 @@ class Queries:
         ------
         InvalidRequest, EndpointNotFound
             If there is no such state or endpoint.
+        UsageError
+            If ``since`` is something else.
         """
         states = state if state is None or isinstance(state, str) else ",".join(map(str, state))
-        begin = since.timestamp() if isinstance(since, datetime) else since or 0.0
+        begin = _seconds(since)
         query: dict[str, Any] = {"state": states, "endpoint": endpoint, "group": group, "before": before}
-        found: list[dict[str, Any]] = []
+        found = TaskList()
         while True:
             # Labels are compared here, so a page may have to be larger than what is wanted of it.
             query["limit"] = _PAGE if label is not None else max(1, min(limit - len(found), _PAGE))
@@ -160,7 +164,7 @@ class Queries:
             recent = [record for record in page["tasks"] if record["received"] >= begin]
             found += [record for record in recent if label is None or record["label"] == label]
             if len(found) >= limit or len(recent) < len(page["tasks"]) or not page.get("next"):
-                return found[:limit]
+                return TaskList(found[:limit])
             query["before"] = page["next"]
 
     def get_futures(self, **filters: Any) -> list[TaskFuture[Any]]:
@@ -178,6 +182,23 @@ class Queries:
         """
         self.connection.hand_over()
         return [self.connection.watch(record["task_id"]) for record in self.get_tasks(**filters)]
+
+    # --- functions --------------------------------------------------------------------------------
+
+    def get_functions(self, pattern: str | None = None) -> FunctionList:
+        """Return the user's registered functions, newest first.
+
+        Parameters
+        ----------
+        pattern : str, optional
+            Only those whose name has this in it or, with ``*``, ``?`` or ``[``, is like this: ``fit*``.
+        """
+        found = self.connection.transport.json("GET", "/v3/functions")["functions"]
+        if pattern and not any(sign in pattern for sign in "*?["):
+            pattern = f"*{pattern}*"
+        return FunctionList(
+            each for each in found if not pattern or fnmatch.fnmatchcase(each["function_name"], pattern)
+        )
 
     # --- endpoints --------------------------------------------------------------------------------
 
@@ -202,9 +223,9 @@ class Queries:
             document["metadata"]["endpoint_version"] = endpoint_version
         return dict(self.connection.transport.json("POST", "/v3/endpoints", document))
 
-    def get_endpoints(self) -> list[dict[str, Any]]:
+    def get_endpoints(self) -> EndpointList:
         """Return the user's endpoints: name, endpoint_id, state, reason, since, details."""
-        return self.connection.endpoints()
+        return EndpointList(self.connection.endpoints())
 
     def get_endpoint_status(self, endpoint: str) -> dict[str, Any]:
         """Return how an endpoint is, by name or id.
@@ -222,3 +243,16 @@ class Queries:
         value, error = self.connection.open(item)
         ended = {"result": value} if error is None else {"exception": error}
         return {"pending": False, "status": item.state, "completion_t": item.times[2], **ended}
+
+
+def _seconds(since: object) -> float:
+    """Return Unix seconds."""
+    if since is None:
+        return 0.0
+    if isinstance(since, datetime):
+        return since.timestamp()
+    if isinstance(since, bool) or not isinstance(since, int | float):
+        raise UsageError(
+            f"since must be Unix seconds, such as time.time() - 3600, or a datetime, not {since!r:.80}."
+        )
+    return float(since)

@@ -24,9 +24,9 @@ logger = logging.getLogger(__name__)
 #: Seconds an engine process may be silent while it starts, and later.
 START_LIMIT_S = 180.0
 SILENCE_LIMIT_S = 20.0
-#: Restarts wait 0.5, 1, 2 ... seconds, at most this long; forgotten after a minute of health.
+#: Restarts wait 0.5, 1, 2 ... seconds, at most this long; forgotten after so long in health.
 BACKOFF_LIMIT_S = 30.0
-_HEALTHY_S = 60.0
+_HEALTHY_S = 20.0
 #: Log directories of earlier lives that are kept.
 _KEPT_RUNS = 5
 

@@ -23,6 +23,7 @@ from funcx_lab.protocol.messages import (
 )
 from funcx_lab_endpoint.agent_state import AgentState
 from funcx_lab_endpoint.engine.contract import CallDone, EngineHost
+from funcx_lab_endpoint.environments import Environments
 from funcx_lab_endpoint.instructions import (
     CancelCall,
     Discard,
@@ -93,6 +94,8 @@ class Agent:
         Told what people should know about the spool.
     drain_s : float
         Seconds that running calls get at the end.
+    environments : Environments, optional
+        What its environment is; told with heartbeats.
     """
 
     def __init__(
@@ -108,6 +111,7 @@ class Agent:
         on_state: OnState,
         on_note: Callable[[str], None],
         drain_s: float,
+        environments: Environments | None = None,
     ) -> None:
         self._state = state
         self._host = host
@@ -116,6 +120,7 @@ class Agent:
         self._facts = facts
         self._on_state = on_state
         self._on_note = on_note
+        self._environments = environments or Environments({})
         self._drain_s = drain_s
         self._wakeup = Wakeup()
         spool.wake = self._wakeup
@@ -154,6 +159,7 @@ class Agent:
         """Serve until asked to stop; return why, if it ended for another reason."""
         self._on_state("connecting", "")
         self._spool.start()
+        self._environments.start()
         try:
             self._host.start()
             while not self._is_over(time.monotonic()):
@@ -250,8 +256,10 @@ class Agent:
         spool = {"bytes": self._spool.used, "writes": self._spool.writes, "note": self._spool.note}
         engine = self._host.status()
         self._state.count_workers(engine.get("workers", 1))
-        told = {"credit": credit, "waiting_reason": reason, "spool": spool}
-        self._state.beat({**self._facts, **engine, **told}, now)
+        self._environments.note(engine.pop("environment", None), engine.get("limit", 0))
+        environment = self._environments.news(self._state.session)
+        told = {"credit": credit, "waiting_reason": reason, "spool": spool, **self._environments.summary}
+        self._state.beat({**self._facts, **engine, **told}, now, environment)
 
     def _credit(self) -> tuple[int, str]:
         """Return how many tasks may be out here, and why tasks wait."""

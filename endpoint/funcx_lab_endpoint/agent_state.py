@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from funcx_lab.protocol.environment import Environment
 from funcx_lab.protocol.messages import (
     Cancel,
     EventsAck,
@@ -303,12 +304,13 @@ class AgentState:
         """Whether a heartbeat should leave now."""
         return self.session is not None and now >= self._next_beat
 
-    def beat(self, status: dict[str, Any], now: float) -> None:
+    def beat(self, status: dict[str, Any], now: float, environment: Environment | None = None) -> None:
         """Send a status report; it is the heartbeat too."""
         if self.session is not None:
             self._next_beat = now + HEARTBEAT_S
             digest = self._digests.due(now) if self._link.ready else None
-            self._do(Send(Heartbeat(self.session, {**status, "held": len(self._holdings)}, digest)))
+            told = {**status, "held": len(self._holdings)}
+            self._do(Send(Heartbeat(self.session, told, digest, environment)))
 
     # --- the end ------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from funcx_lab_endpoint.agent import Agent
 from funcx_lab_endpoint.agent_state import AgentState
 from funcx_lab_endpoint.config import Config, EndpointConfig, load_config, template
 from funcx_lab_endpoint.engine.contract import EngineHost
+from funcx_lab_endpoint.environments import Environments
 from funcx_lab_endpoint.files import EndpointFiles
 from funcx_lab_endpoint.holdings import Holdings, revive
 from funcx_lab_endpoint.objects import ObjectStore
@@ -196,6 +197,7 @@ def _make_agent(
         on_state=reporter.state,
         on_note=reporter.note,
         drain_s=min(config.drain_seconds, _EMBEDDED_DRAIN_S) if embedded else config.drain_seconds,
+        environments=Environments({"result_bytes": config.result_limit}),
     )
 
 

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Generic, TypeAlias, TypeVar
 import msgspec
 
 from funcx_lab.errors import MalformedMessage
+from funcx_lab.protocol.environment import Environment
 
 #: One frame may have this many bytes; senders split below it.
 FRAME_LIMIT = 16 * 1024 * 1024
@@ -225,11 +226,15 @@ class Digest(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Heartbeat(msgspec.Struct, frozen=True, tag=True):
-    """Alive, every 5 seconds, and a status report for people; every 30 s with a digest."""
+    """Alive, every 5 seconds, and a status report for people; every 30 s with a digest.
+
+    ``environment``: what the workers have, once a session and when it has changed.
+    """
 
     session: Number
     status: dict[str, Any]
     digest: Digest | None = None
+    environment: Environment | None = None
 
 
 class Bye(msgspec.Struct, frozen=True, tag=True):

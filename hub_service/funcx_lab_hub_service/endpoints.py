@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from funcx_lab.errors import Conflict, EndpointNotFound, InvalidName, InvalidRequest, NotAuthenticated
+from funcx_lab.protocol.environment import Environment
 from funcx_lab.protocol.states import EndpointState
 from funcx_lab_hub_service.access import may
 from funcx_lab_hub_service.auth import tokens
@@ -65,6 +66,8 @@ class Endpoints:
         self._by_name: dict[tuple[str, str], str] = {}
         self._by_key: dict[str, str] = {}
         self._conditions: dict[str, Condition] = {}
+        #: what each reported last; kept while it is away
+        self._reported: dict[str, Environment] = {}
         self._on_delete: list[Callable[[str, str | None], None]] = []
         self._on_revoke: list[Callable[[str, str], None]] = []
         self._started = time.time()
@@ -186,6 +189,7 @@ class Endpoints:
         self._records.pop(record.endpoint_id, None)
         self._by_name.pop((record.owner, record.name), None)
         self._conditions.pop(record.endpoint_id, None)
+        self._reported.pop(record.endpoint_id, None)
         if record.public_key is not None:
             self._by_key.pop(record.public_key, None)
         for callback in self._on_delete:
@@ -255,6 +259,22 @@ class Endpoints:
             "reason": condition.reason or condition.waiting_reason,
         }
 
+    def environment(self, principal: Principal, name_or_id: str) -> dict[str, Any]:
+        """Return what the endpoint's workers have, as a JSON document.
+
+        Raises
+        ------
+        EndpointNotFound
+            As `resolve`.
+        """
+        record = self.resolve(principal, name_or_id)
+        return {
+            "endpoint_id": record.endpoint_id,
+            "name": record.name,
+            "state": str(self.condition(record.endpoint_id).state),
+            "environment": self._reported.get(record.endpoint_id),
+        }
+
     # --- for the forwarder --------------------------------------------------------------------------
 
     def get(self, endpoint_id: str) -> EndpointRecord | None:
@@ -279,7 +299,8 @@ class Endpoints:
 
     def environment_hash(self, endpoint_id: str) -> str:
         """Return the digest of the packages that an endpoint reported last; ``""`` for none."""
-        return ""
+        reported = self._reported.get(endpoint_id)
+        return "" if reported is None else reported.hash
 
     def open_session(self, endpoint: EndpointRecord, session: int, instance: str, spool: str) -> None:
         """Store a granted session; it stands in the writer's queue before any of its leases."""
@@ -289,6 +310,10 @@ class Endpoints:
             ),
             _forget,
         )
+
+    def set_environment(self, endpoint_id: str, environment: Environment) -> None:
+        """Take what an endpoint reports of its workers' environment."""
+        self._reported[endpoint_id] = environment
 
     def set_condition(self, endpoint_id: str, condition: Condition) -> None:
         """Take what the forwarder sees; coming and going is stored."""

@@ -132,7 +132,10 @@ class EngineHost(Protocol):
         """Why calls wait, for people: ``""`` when workers are up, else e.g. ``"block 0 pending"``."""
 
     def status(self) -> dict[str, Any]:
-        """Return JSON facts: workers, busy, queued, blocks, engine state, python, restarts."""
+        """Return JSON facts: workers, busy, queued, blocks, engine state, restarts.
+
+        ``environment`` is what a worker has told of itself last, if one has; it is no JSON.
+        """
 
     def stop(self, timeout: float) -> None:
         """End sessions, engine and every process and batch job of it within ``timeout`` seconds."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import platform
 import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -160,7 +159,8 @@ class Host:
             "worker_pids": sorted(peer.worker["pid"] for peer in self._peers() if peer.worker),
             "trouble": self._caution.trouble or self._report.get("trouble", "") or self._supervisor.trouble,
             "restarts": self._supervisor.restarts,
-            "python": platform.python_version(),
+            "sessions": self._sessions.named[:SESSIONS_TOLD],
+            "environment": self._roster.environment,
         }
 
     def stop(self, timeout: float) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from funcx_lab.protocol.environment import Environment
 from funcx_lab_endpoint.engine.vitals import Vitals
+from funcx_lab_endpoint.worker import messages as m
 
 #: Seconds that a worker may take to end its session for the engine too.
 LEAVING_S = 15.0
@@ -21,6 +23,9 @@ class Roster:
         self.idle_workers: dict[int, str] = {}
         #: engines that failed and still have sessions
         self._failed: set[str] = set()
+        #: the session that tells its environment, and what the last such one has told
+        self._surveyor = ""
+        self.environment: Environment | None = None
 
     def __contains__(self, sid: object) -> bool:
         return sid in self._entries
@@ -35,9 +40,22 @@ class Roster:
         """Return a session's vitals, None if it is over."""
         return self._entries.get(sid)
 
+    @property
+    def wants_survey(self) -> bool:
+        """Whether the next session shall tell its environment: one at a time does."""
+        return self._surveyor not in self._entries
+
     def ask(self, sid: str, mark: str, now: float) -> None:
         """Take note of a session that an engine was asked for."""
+        if self.wants_survey:
+            self._surveyor = sid
         self._entries[sid] = Vitals(mark, now)
+
+    def hear(self, items: Sequence[m.UpItem]) -> None:
+        """Take note of an environment among what a session says."""
+        for item in items:
+            if isinstance(item, m.Surveyed):
+                self.environment = item.environment
 
     def end(self, sid: str, how: str) -> Vitals | None:
         """Take note of what the engine says of a session's end; return its vitals if it is not over here."""

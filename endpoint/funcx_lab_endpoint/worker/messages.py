@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from funcx_lab.protocol.environment import Environment
 from funcx_lab.protocol.messages import Codec, ErrorInfo, Event, FunctionBody
 
 #: Version of these messages; a session of another version is turned away.
@@ -37,6 +38,8 @@ class Arguments(msgspec.Struct, frozen=True):
     server_key: str = ""
     public_key: str = ""
     secret_key: str = ""
+    #: tell the environment that the calls find, and again when it changes
+    survey: bool = False
     #: end when the agent was not heard for this long
     agent_gone_s: float = 45.0
 
@@ -159,7 +162,7 @@ class Bye(msgspec.Struct, frozen=True, array_like=True, tag=True):
     reason: str
 
 
-UpItem = Hello | Starting | Started | Output | Done | Returned | Answer | Bye
+UpItem = Hello | Starting | Started | Output | Done | Returned | Answer | Surveyed | Bye
 
 
 class Down(msgspec.Struct, frozen=True, array_like=True):
@@ -168,6 +171,12 @@ class Down(msgspec.Struct, frozen=True, array_like=True):
     number: int
     have: int
     items: list[DownItem]
+class Surveyed(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """The environment that calls find here."""
+
+    environment: Environment
+
+
 
 
 class Up(msgspec.Struct, frozen=True, array_like=True):

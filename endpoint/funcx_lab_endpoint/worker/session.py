@@ -28,6 +28,7 @@ from funcx_lab_endpoint.worker.place import entered, facts
 from funcx_lab_endpoint.worker.running import Running
 from funcx_lab_endpoint.worker.surroundings import Interrupter, Surroundings, scrub_environment
 from funcx_lab_endpoint.worker.wire import Wire
+from funcx_lab_endpoint.worker.surveyor import Surveyor
 
 #: Seconds: the watching thread looks this often; attends to a call this old; tells of it when this
 #: old; what a stopped call gets to end by itself.
@@ -108,7 +109,8 @@ class Session:
         )
         self._main = threading.get_ident()
         self._pid, self._parent = os.getpid(), os.getppid()
-        self._wire = Wire(arguments, facts())
+        self._surveyor = Surveyor(is_wanted=arguments.survey)
+        self._wire = Wire(arguments, facts(), self._surveyor.take)
         self._poller = zmq.Poller()
         for readable in (self._wire.socket, self._wake_read, *self._capture.reading.values()):
             self._poller.register(readable, zmq.POLLIN)
@@ -142,6 +144,7 @@ class Session:
         """Give back what was taken from the process."""
         self._over = True
         self._wire.close()
+        self._surveyor.close()
         self._capture.close()
         self._surroundings.restore()
         self._interrupter.close()

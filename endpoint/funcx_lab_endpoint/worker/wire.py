@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 import zmq
 
 from funcx_lab.errors import MalformedMessage
+from funcx_lab.protocol.environment import Environment
 from funcx_lab_endpoint.worker import messages as m
 from funcx_lab_endpoint.worker.channel import Channel
 from funcx_lab_endpoint.worker.place import resident_bytes
@@ -36,11 +38,16 @@ class Wire:
         Where to dial and as whom.
     facts : dict
         Told in every heartbeat.
+    survey : callable
+        Returns this worker's environment when it has changed; told with a heartbeat.
     """
 
-    def __init__(self, arguments: m.Arguments, facts: dict[str, Any]) -> None:
+    def __init__(
+        self, arguments: m.Arguments, facts: dict[str, Any], survey: Callable[[], Environment | None]
+    ) -> None:
         self._sid, self._gone_s = arguments.sid, arguments.agent_gone_s
         self._items: list[m.UpItem] = [m.Hello(m.SESSION_VERSION, arguments.token, facts)]
+        self._survey = survey
         self._channel = Channel()
         #: the agent takes nothing more from this session
         self.is_fenced = False
@@ -71,6 +78,8 @@ class Wire:
         self._put(self._hello())
         for frame in self._channel.repeat(now):
             self._put(frame)
+        if (environment := self._survey()) is not None:
+            self.send([m.Surveyed(environment)])
 
     def wait(self) -> list[m.DownItem]:
         """Wait for one frame, at most a heartbeat; a blocking receive is the cheapest poll."""

@@ -167,7 +167,7 @@ class DispatchState:
         credit = message.status.get("credit")
         if isinstance(credit, int) and not isinstance(credit, bool):
             self.credit = max(0, min(credit, CREDIT_LIMIT))
-        out: list[Instruction] = [Online(message.status)]
+        out: list[Instruction] = [Online(message.status, message.environment)]
         if message.digest is None or session.verdict is None:
             return out + self._fetch()
         if session.digests.differs(message.digest, self.leases.items()):

@@ -310,6 +310,8 @@ class Forwarder:
         old = self._endpoints.condition(endpoint.endpoint_id)
         since = old.since if old.state is EndpointState.ONLINE else time.time()
         condition = Condition(EndpointState.ONLINE, since, "", do.details or old.details)
+        if do.environment is not None:
+            self._endpoints.set_environment(endpoint.endpoint_id, do.environment)
         self._endpoints.set_condition(endpoint.endpoint_id, condition)
         self._tasks.facts.note_condition(endpoint.endpoint_id, condition)
 

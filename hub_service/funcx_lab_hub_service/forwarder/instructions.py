@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from funcx_lab.protocol.environment import Environment
 from funcx_lab.protocol.messages import EventBatch, ForwarderMessage, ResultItem, TaskItem
 
 Lease: TypeAlias = tuple[str, int]
@@ -97,9 +98,10 @@ class AcknowledgeSoon:
 
 @dataclass(frozen=True, slots=True)
 class Online:
-    """The endpoint is there; its last status report."""
+    """The endpoint is there; its last status report, and its environment if that is new."""
 
     details: dict[str, Any] = field(default_factory=dict)
+    environment: Environment | None = None
 
 
 @dataclass(frozen=True, slots=True)

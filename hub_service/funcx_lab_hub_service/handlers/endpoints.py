@@ -146,9 +146,18 @@ class EndpointStatusHandler(Handler):
         self.answer(self.services.endpoints.status(self.principal, record.endpoint_id))
 
 
+class EnvironmentHandler(Handler):
+    """What the workers of one endpoint have."""
+
+    def get(self, endpoint: str) -> None:
+        """Answer Python, packages, accelerators and limits as they were reported last, null for never."""
+        self.answer(self.services.endpoints.environment(self.principal, endpoint))
+
+
 routes = [
     ("/v3/endpoints", EndpointListHandler),
     ("/v3/endpoints/{endpoint_id}/enrol", EnrolHandler),
+    ("/v3/endpoints/{endpoint}/environment", EnvironmentHandler),
     ("/v3/link", LinkHandler),
     ("/v2/endpoints", GlobusEndpointListHandler),
     ("/v2/endpoints/{endpoint}", GlobusEndpointHandler),

@@ -173,7 +173,7 @@ def test_session_whose_key_is_refused_goes_on_and_hears_that_it_is_over():
         brief = msgspec.structs.replace(arguments, agent_gone_s=0.5)
 
         def serve():
-            wires.append(Wire(brief, {}))
+            wires.append(Wire(brief, {}, lambda: None))
             while not wires[0].is_fenced:
                 wires[0].beat(time.monotonic())
             wires[0].send([m.Bye("")])

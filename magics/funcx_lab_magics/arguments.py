@@ -115,6 +115,11 @@ def cell_parser() -> Parser:
         action="store_true",
         help="never run it again once it may have started; if that is unknown, fail",
     )
+    add(
+        "--shell",
+        action="store_true",
+        help="the cell is a bash script; names that -i gives it are environment variables",
+    )
     add("--dry-run", action="store_true", help="say what would be sent, and run nothing")
     add_defaults(parser)
     return parser

@@ -47,6 +47,18 @@ class ReadyCell:
     imported: Mapping[str, list[str]]
     options: argparse.Namespace
 
+    def pack(self) -> serialize.PackedFunction:
+        """Return the cell as a function of what is sent with it."""
+        captured = self.manifest.captured
+        return serialize.pack_cell(
+            self.cell.source,
+            filename=self.cell.filename,
+            first_line=self.cell.first_line,
+            inputs=list(captured.values),
+            outputs=self.outputs,
+            imports=captured.imports,
+        )
+
     def submit(self, client: FuncXClient) -> TaskFuture[Any]:
         """Pack the cell with what it needs and hand it over.
 
@@ -55,16 +67,8 @@ class ReadyCell:
         CannotSerialize
             If something in it cannot be sent.
         """
-        captured = self.manifest.captured
-        function = serialize.pack_cell(
-            self.cell.source,
-            filename=self.cell.filename,
-            first_line=self.cell.first_line,
-            inputs=list(captured.values),
-            outputs=self.outputs,
-            imports=captured.imports,
-        )
-        arguments = serialize.pack_arguments((), captured.values)
+        function = self.pack()
+        arguments = serialize.pack_arguments((), self.manifest.captured.values)
         label = self.options.name or self.cell.filename.replace("Cell ", "")
         options = make_options(
             label=label,

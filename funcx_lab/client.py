@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from funcx_lab import legacy
 from funcx_lab.batch import Batch, one_of
+from funcx_lab.calls import Calls
 from funcx_lab.connection import Connection
 from funcx_lab.credentials import find_service
 from funcx_lab.errors import FuncxLabError, ServiceTimeout, UsageError
@@ -15,6 +16,7 @@ from funcx_lab.events import EventQueue
 from funcx_lab.futures import TaskFuture
 from funcx_lab.identifiers import new_id
 from funcx_lab.looks import block
+from funcx_lab.maps import Maps
 from funcx_lab.options import take_options
 from funcx_lab.protocol.messages import TaskOptions
 from funcx_lab.protocol.payload import Payload
@@ -29,7 +31,7 @@ T = TypeVar("T")
 ACCEPT_TIMEOUT_S = 60.0
 
 
-class FuncXClient(Queries):
+class FuncXClient(Maps, Calls, Queries):
     """A client of one hub service; may be shared by threads.
 
     Parameters
@@ -135,7 +137,7 @@ class FuncXClient(Queries):
             Registered when first used.
         endpoint : str, optional
             Name or id; the local endpoint by default, if the service is your own.
-        task_retries, task_at_most_once, task_walltime, task_ttl, task_label : optional
+        task_retries, task_at_most_once, task_walltime, task_ttl, task_memo, task_fresh, task_label : optional
             Among ``kwargs``, but not the function's: see `Executor`.
 
         Raises
@@ -176,34 +178,6 @@ class FuncXClient(Queries):
         function_id = self.connection.functions.register(function)
         return self._submit(endpoint, function_id, arguments, options=options, task_id=task_id)
 
-    def map(
-        self,
-        function: Callable[..., T],
-        *iterables: Iterable[Any],
-        endpoint: str | None = None,
-        **options: Any,
-    ) -> list[TaskFuture[T]]:
-        """Run a function once for each set of arguments, as the built-in ``map`` pairs them.
-
-        Parameters
-        ----------
-        **options
-            Those of `submit`.
-
-        Raises
-        ------
-        UsageError
-            If there is no such option, or it makes no sense.
-        """
-        asked = take_options(options)
-        if options:
-            raise UsageError(f"map() has no keyword {next(iter(options))!r}; see help(FuncXClient.map).")
-        function_id = self.connection.functions.find(function)
-        return [
-            self._submit(endpoint, function_id, pack_arguments(args, {}), options=asked)
-            for args in zip(*iterables, strict=False)
-        ]
-
     def task(self, task_id: str) -> TaskFuture[Any]:
         """Return a future for a task that was submitted earlier or elsewhere by the same user.
 
@@ -241,7 +215,7 @@ class FuncXClient(Queries):
             Name or id; the local endpoint by default, if the service is your own.
         function_id, function : str or callable
             A registered function's id, or the function itself.
-        task_retries, task_at_most_once, task_walltime, task_ttl, task_label : optional
+        task_retries, task_at_most_once, task_walltime, task_ttl, task_memo, task_fresh, task_label : optional
             Among ``kwargs``, but not the function's: see `Executor`.
 
         Raises

@@ -1,5 +1,6 @@
 """What a user may ask of a call, and that it travels."""
 
+import msgspec
 import pytest
 
 from funcx_lab import Executor
@@ -39,7 +40,8 @@ def test_calls_of_a_client_ask_by_keywords_that_are_not_the_functions(standin, c
     assert client.map(abs, [-1], endpoint="cluster", **KEYWORDS)[0].result(10) == 1
     client.run(walltime=1, function=keywords, endpoint="cluster", **KEYWORDS)
     client.map_run([-1], function=abs, endpoint="cluster", **KEYWORDS)
-    assert [message.options for message in standin.messages(Submit)] == [ASKED] * 4
+    asked = [message.options for message in standin.messages(Submit)]
+    assert asked == [ASKED, msgspec.structs.replace(ASKED, items=(0, 1, 1)), ASKED, ASKED]
     assert client.get_result(standin.messages(Submit)[2].tasks[0].task_id) == {"walltime": 1}
 
 

@@ -115,6 +115,14 @@ def cell_parser() -> Parser:
         action="store_true",
         help="never run it again once it may have started; if that is unknown, fail",
     )
+    add("--local", action="store_true", help="also run the cell here, when it is on its way")
+    add(
+        "--no-stream",
+        action="store_false",
+        dest="stream",
+        help="show what it prints and draws when it has ended, not while it runs",
+    )
+    add("--no-raise", action="store_true", help="show its error and go on: the cell's value is None then")
     add(
         "--shell",
         action="store_true",
@@ -145,8 +153,24 @@ def add_defaults(parser: Parser) -> None:
         "-w", "--wait", action="store_false", default=None, dest="background", help="wait (the default)"
     )
     add("-q", "--quiet", action="store_true", default=None, help="no manifest line, only the cell's output")
+    add(
+        "--progress-after",
+        type=patience,
+        metavar="S",
+        help="seconds of silence after which the line tells how the task is (2); -1: never",
+    )
     add("--on-interrupt", choices=("cancel", "detach"), help="what an interrupt does while waiting")
     add("--timeout", type=duration, metavar="30m", help="stop the cell when it has run this long")
+
+
+def patience(text: str) -> float:
+    """Return seconds, or -1 for never; raises argparse.ArgumentTypeError for anything else."""
+    if text == "-1":
+        return -1.0
+    try:
+        return 0.0 if text in ("0", "0s") else duration(text)
+    except argparse.ArgumentTypeError as err:
+        raise argparse.ArgumentTypeError(f"{err}, or -1 for never") from None
 
 
 def positive(text: str) -> int:
@@ -173,7 +197,7 @@ def parse_cell_line(line: str) -> argparse.Namespace:
 
 def with_defaults(options: argparse.Namespace, defaults: Any) -> argparse.Namespace:
     """Fill what the line leaves open from the notebook's defaults (an object with those attributes)."""
-    for name in ("endpoint", "out", "background", "quiet", "on_interrupt", "timeout"):
+    for name in ("endpoint", "out", "background", "quiet", "progress_after", "on_interrupt", "timeout"):
         if getattr(options, name) is None:
             setattr(options, name, getattr(defaults, name))
     return options

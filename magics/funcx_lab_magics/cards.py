@@ -9,17 +9,18 @@ import logging
 import threading
 import time
 import uuid
+from dataclasses import replace
 from typing import Any
 
 from funcx_lab_magics.display import TaskView
+from funcx_lab_magics.front_end import is_watched
+from funcx_lab_magics.progress import CLOCK_S, SLOW_CLOCK_S, YOUNG_S
 from funcx_lab_magics.tasks import Task
 
 log = logging.getLogger(__name__)
 
 #: A card changes at most this often (seconds) ...
 FASTEST_S = 0.25
-#: ... and, for the clock on it, at least so often while the task is young, and later.
-CLOCK_S, SLOW_CLOCK_S, YOUNG_S = 1.0, 10.0, 60.0
 
 
 def show_card(shell: Any, task: Task) -> None:
@@ -27,7 +28,7 @@ def show_card(shell: Any, task: Task) -> None:
     view = TaskView(task.task_id, task.endpoint, task.view.label, created=task.view.created)
     display_id = uuid.uuid4().hex
     publish(shell, task.view, display_id, update=False)
-    if not task.view.is_final:
+    if not task.view.is_final and is_watched(shell):
         follower = threading.Thread(
             target=_follow,
             args=(shell, task, view, display_id),
@@ -47,9 +48,8 @@ def publish(shell: Any, view: TaskView, display_id: str, *, update: bool) -> Non
 def _follow(shell: Any, task: Task, view: TaskView, display_id: str) -> None:
     try:
         _keep_up_to_date(shell, task, view, display_id)
-        view.update(task.record())
-        task.view.update(task.record())
-        publish(shell, view, display_id, update=True)
+        task.learn_ending()
+        publish(shell, replace(task.view, tail=view.tail), display_id, update=True)
     except Exception:
         log.warning("The card of task %s is not updated any more", view.task_id, exc_info=True)
 

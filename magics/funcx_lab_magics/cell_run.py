@@ -6,13 +6,12 @@ import argparse
 from typing import Any
 
 from funcx_lab_magics.capture import Cell
-from funcx_lab_magics.failures import CellInterrupted, show_as
+from funcx_lab_magics.foreground import Manner, stay
 from funcx_lab_magics.manifest_line import ManifestLine
 from funcx_lab_magics.notebook import Notebook
 from funcx_lab_magics.ready_cell import ReadyCell, prepare
-from funcx_lab_magics.replay import Replay
-from funcx_lab_magics.tasks import Task
-from funcx_lab_magics.waiting import wait
+from funcx_lab_magics.sending import submit
+from funcx_lab_magics.shell_cell import prepare_shell, shown
 
 
 def run_cell(notebook: Notebook, options: argparse.Namespace, source: str) -> Any:
@@ -28,31 +27,33 @@ def run_cell(notebook: Notebook, options: argparse.Namespace, source: str) -> An
     shell = notebook.shell
     cell = _place(shell, source)
     notebook.asked = cell, options
-    ready = prepare(cell, options, notebook.namespace(), notebook.imports)
+    if options.shell:
+        ready: ReadyCell = prepare_shell(cell, options, notebook.namespace())
+    else:
+        ready = prepare(cell, options, notebook.namespace(), notebook.imports)
     notebook.last = ready
     line = ManifestLine(shell, ready.manifest, quiet=options.quiet and not options.dry_run)
     line.show("dry run: nothing was sent" if options.dry_run else "")
     if options.dry_run:
         return None
-    task = _submit(notebook, ready)
+    task = submit(notebook, ready, line)
     line.name_task(task)
     if options.task:
         shell.user_ns[options.task] = task
+    if options.local:
+        _run_here(shell, source)
     if options.background:
         task.wait_accepted()
         return task
-    return wait(task, Replay(shell, task.view.metadata()), line.show, on_interrupt=options.on_interrupt)
+    manner = Manner(options.on_interrupt, options.progress_after, options.stream, options.no_raise)
+    return shown(stay(shell, task, line, manner))
 
 
-def _submit(notebook: Notebook, ready: ReadyCell) -> Task:
-    try:
-        client = notebook.client()
-        future = ready.submit(client)
-    except KeyboardInterrupt:
-        message = "Interrupted while the cell was being sent; %funcx tasks says whether it arrived."
-        raise show_as(CellInterrupted(message), [message]) from None
-    notebook.imports.update(ready.imported)
-    return notebook.tasks.add(client, future, ready.options.endpoint, ready.options.name or "")
+def _run_here(shell: Any, source: str) -> None:
+    """Run a cell as a part of the one that runs; its error is shown, and the outer cell goes on."""
+    outer = shell.displayhook.exec_result
+    shell.run_cell(source)
+    shell.displayhook.exec_result = outer
 
 
 def _place(shell: Any, source: str) -> Cell:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import html
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from funcx_lab.looks import LOOKS, Table, block, clock, short, when
 from funcx_lab.protocol.messages import Event
 from funcx_lab.protocol.states import FINAL_STATES, TaskState
+from funcx_lab_magics.capture import format_bytes
 
 __all__ = ["LOOKS", "TAIL_LINES", "Table", "TaskView", "clock", "short", "when"]
 
@@ -34,6 +35,12 @@ class TaskView:
         The last lines it wrote.
     error : str
         The last line of its error.
+    outputs : sequence of str
+        The names it is expected to leave.
+    size : int
+        Bytes of its result; 0 if they are not known.
+    hashes : dict
+        ``code_hash``, ``input_hash`` and ``environment``, as far as the hub service knows them.
     """
 
     task_id: str
@@ -46,6 +53,9 @@ class TaskView:
     ended: float = 0.0
     tail: list[str] = field(default_factory=list)
     error: str = ""
+    outputs: Sequence[str] = ()
+    size: int = 0
+    hashes: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_final(self) -> bool:
@@ -98,6 +108,10 @@ class TaskView:
         if error := record.get("error"):
             kind = error.get("type") or error.get("code")
             self.error = f"{kind}: {error.get('message', '')}"
+        worker = record.get("worker") or {}
+        found = {name: record.get(name) for name in ("code_hash", "input_hash")}
+        found["environment"] = record.get("environment_hash") or worker.get("environment_hash")
+        self.hashes.update({name: str(value) for name, value in found.items() if value})
 
     def elapsed(self, now: float | None = None) -> str:
         """Return how long it ran, or has waited so far."""
@@ -130,11 +144,36 @@ class TaskView:
             parts.append(f"<pre>{html.escape(tail)}</pre>")
         if self.error and self.state != TaskState.CANCELLED:
             parts.append(f"<div><strong>{html.escape(self.error)}</strong></div>")
+        if balance := self.balance():
+            parts.append(f'<div class="fx-dim">{html.escape(balance)}</div>')
         return block("".join(parts))
 
-    def metadata(self) -> dict[str, Any]:
-        """Return what an output's metadata says about the task."""
+    def ending(self) -> str:
+        """Return the state with the time it took, in words; ``""`` while it goes on."""
+        if not self.is_final:
+            return ""
+        icon = LOOKS[self.state][0]
+        return f"{icon} {self.word} · {self.elapsed()}"
+
+    def balance(self) -> str:
+        """Return what an ended task took and left, in words; ``""`` while it goes on or if it never ran."""
+        if not (self.is_final and self.started and self.ended):
+            return ""
+        parts = [f"ran {clock(self.ended - self.started)}", f"waited {clock(self.started - self.created)}"]
+        if self.state == TaskState.SUCCESS:
+            parts += [f"left {', '.join(self.outputs)}"] if self.outputs else []
+            parts += [f"{format_bytes(self.size)} to fetch"] if self.size else []
+        return " · ".join(parts)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the metadata of each of the task's outputs says: which task."""
         return {"funcx": {"task_id": self.task_id, "endpoint": self.endpoint, "label": self.label}}
+
+    def metadata(self) -> dict[str, Any]:
+        """Return what the metadata of a card or manifest line says: which task, of what, and how it went."""
+        known = {"started": self.started, "ended": self.ended, "state": self.state if self.is_final else ""}
+        known |= self.hashes
+        return {"funcx": {**self.identity()["funcx"], **{name: v for name, v in known.items() if v}}}
 
     def bundle(self) -> dict[str, str]:
         """Return the task as text and HTML."""

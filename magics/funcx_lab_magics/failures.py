@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Sequence
+from typing import NoReturn
 
 from funcx_lab.errors import FuncxLabError
 
@@ -18,6 +19,11 @@ class CellInterrupted(KeyboardInterrupt):
 
     It stands outside the tree of errors because ``except Exception`` must not catch an interrupt.
     """
+
+
+def interrupted(message: str) -> NoReturn:
+    """Raise `CellInterrupted` with this message, which is all that IPython shows."""
+    raise show_as(CellInterrupted(message), [message]) from None
 
 
 def show_as(error: BaseException, lines: Sequence[str]) -> BaseException:
@@ -73,3 +79,9 @@ def notebook_traceback(traceback: str) -> str:
         name = f", in {match['name']}" if match["name"] and match["name"] != "<module>" else ""
         lines.append(f"{match['cell']}, line {match['line']}{name}")
     return "\n".join(lines)
+
+
+def as_text(error: BaseException) -> str:
+    """Return what a notebook shows of an error."""
+    render = getattr(error, "_render_traceback_", None)
+    return "\n".join(render()) if render is not None else _summary(error)

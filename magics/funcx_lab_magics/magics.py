@@ -21,6 +21,7 @@ from funcx_lab_magics.arguments import cell_parser, parse_cell_line, with_defaul
 from funcx_lab_magics.cell_run import run_cell
 from funcx_lab_magics.commands import find_command, overview
 from funcx_lab_magics.failures import brief
+from funcx_lab_magics.front_end import is_recorded
 from funcx_lab_magics.notebook import Notebook
 
 
@@ -64,6 +65,8 @@ class FuncXMagics(Magics):
             if options.help:
                 print(cell_parser().format_help())
                 return None
+            if options.background is None and is_recorded(self.shell):
+                options.background = False
             return run_cell(self.notebook, with_defaults(options, self.notebook.settings), cell)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from funcx_lab_magics.front_end import can_update
 from funcx_lab_magics.manifest import Manifest
 from funcx_lab_magics.tasks import Task
 
@@ -28,12 +29,11 @@ class ManifestLine:
         self._quiet = quiet
         self._display_id = uuid.uuid4().hex
         self._metadata: dict[str, Any] = {"funcx": {"endpoint": manifest.endpoint}}
-        self._is_shown = False
+        self._is_shown, self._note = False, ""
 
     def show(self, note: str = "") -> None:
         """Show the line, or show it anew with a note behind it."""
-        has_front_end = getattr(self._shell, "kernel", None) is not None
-        if self._quiet or (self._is_shown and not has_front_end):
+        if self._quiet or (self._is_shown and not can_update(self._shell)):
             return
         self._shell.display_pub.publish(
             data={"text/plain": self._manifest.text(note), "text/html": self._manifest.html(note)},
@@ -41,9 +41,14 @@ class ManifestLine:
             transient={"display_id": self._display_id},
             update=self._is_shown,
         )
-        self._is_shown = True
+        self._is_shown, self._note = True, note
 
     def name_task(self, task: Task) -> None:
         """Put the task's id into the output's metadata, so that a saved notebook knows its task."""
         self._metadata = task.view.metadata()
         self.show()
+
+    def end(self, task: Task) -> None:
+        """Put into the metadata how the task ended; say so on the line if it had said how the task is."""
+        self._metadata = task.view.metadata()
+        self.show(task.view.ending() if self._note else "")

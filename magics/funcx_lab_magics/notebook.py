@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import platform
 import re
+import uuid
 from typing import Any
 
 import funcx_lab
 from funcx_lab_magics.capture import Cell
+from funcx_lab_magics.front_end import can_update, notebook_file
 from funcx_lab_magics.manifest import grey_line
 from funcx_lab_magics.ready_cell import ReadyCell
 from funcx_lab_magics.settings import FuncX
@@ -54,14 +57,21 @@ class Notebook:
     @property
     def has_front_end(self) -> bool:
         """Whether displays can change after they were shown."""
-        return getattr(self.shell, "kernel", None) is not None
+        return can_update(self.shell)
 
     def client(self) -> funcx_lab.FuncXClient:
         """Return the SDK's client for the service in the settings; the local one starts at first use."""
         url = self.settings.url
         if self._client is None or self._client[0] != url:
-            self._client = url, funcx_lab.FuncXClient(funcx_service_address=url or None)
+            group = self.task_group_id
+            self._client = url, funcx_lab.FuncXClient(funcx_service_address=url or None, task_group_id=group)
         return self._client[1]
+
+    @property
+    def task_group_id(self) -> str | None:
+        """The group of its cells' tasks, which a restarted kernel knows again; None without a known file."""
+        file = notebook_file(self.shell)
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, file.as_uri() + "@" + platform.node())) if file else None
 
     @property
     def open_client(self) -> funcx_lab.FuncXClient | None:

@@ -59,8 +59,8 @@ class ReadyCell:
             imports=captured.imports,
         )
 
-    def submit(self, client: FuncXClient) -> TaskFuture[Any]:
-        """Pack the cell with what it needs and hand it over.
+    def submit(self, client: FuncXClient, task_id: str | None = None) -> TaskFuture[Any]:
+        """Pack the cell with what it needs and hand it over, under this id if one is given.
 
         Raises
         ------
@@ -76,7 +76,9 @@ class ReadyCell:
             retries=self.options.retries,
             at_most_once=self.options.at_most_once,
         )
-        return client.submit_packed(function, arguments, self.options.endpoint, options=options)
+        return client.submit_packed(
+            function, arguments, self.options.endpoint, options=options, task_id=task_id
+        )
 
 
 def prepare(

@@ -21,14 +21,29 @@ class Replay:
         Where displays go.
     metadata : mapping
         Put into the metadata of every output that is not text.
+    later : bool
+        Keep everything for `finish`.
     """
 
-    def __init__(self, shell: Any, metadata: Mapping[str, Any]) -> None:
+    def __init__(self, shell: Any, metadata: Mapping[str, Any], *, later: bool = False) -> None:
         self._publisher = shell.display_pub
         self._metadata = dict(metadata)
+        self._kept: list[Event] | None = [] if later else None
 
     def __call__(self, event: Event) -> None:
         """Show one event; kinds that have no look here are passed over."""
+        if self._kept is None:
+            self._show(event)
+        else:
+            self._kept.append(event)
+
+    def finish(self) -> None:
+        """Show what was kept."""
+        kept, self._kept = self._kept, None
+        for event in kept or ():
+            self._show(event)
+
+    def _show(self, event: Event) -> None:
         if event.kind in ("stdout", "stderr"):
             stream = sys.stdout if event.kind == "stdout" else sys.stderr
             stream.write(str(event.data))

@@ -9,7 +9,7 @@ from traitlets import Bool, Enum, Float, List, Unicode, Union
 from traitlets.config.configurable import Configurable
 
 #: What ``%funcx config`` shows and sets, as the cell magic's options are called.
-NAMES = ("endpoint", "out", "background", "quiet", "on_interrupt", "timeout")
+NAMES = ("endpoint", "out", "background", "quiet", "progress_after", "on_interrupt", "timeout")
 
 
 class FuncX(Configurable):
@@ -23,6 +23,9 @@ class FuncX(Configurable):
     ).tag(config=True)
     background = Bool(False, help="Do not wait for cells.").tag(config=True)
     quiet = Bool(False, help="Show no manifest line.").tag(config=True)
+    progress_after = Float(
+        2.0, help="Seconds of silence after which a cell's line tells how its task is; -1: never."
+    ).tag(config=True)
     on_interrupt = Enum(["cancel", "detach"], "cancel", help="What an interrupt does while waiting.").tag(
         config=True
     )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import logging
 import queue
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from funcx_lab.errors import TaskNotFound, UsageError
+from funcx_lab.errors import FuncxLabError, TaskNotFound, UsageError
 from funcx_lab.protocol.messages import Event
 from funcx_lab.protocol.states import TaskState
 from funcx_lab_magics.display import TaskView, short
@@ -18,10 +20,14 @@ from funcx_lab_magics.results import deliver
 if TYPE_CHECKING:
     from funcx_lab import FuncXClient, TaskFuture
 
+log = logging.getLogger(__name__)
+
 #: A follower of a silent task is woken this often (seconds).
 TICK_S = 0.25
 #: A cell waits so long to hear that the hub service has its task (seconds).
 ACCEPTANCE_S = 60.0
+#: The outcome of a task that has ended is waited for so long, for its size (seconds).
+OUTCOME_S = 2.0
 #: A beginning or end of a task id is looked up among so many of the newest tasks.
 LOOKED_UP = 1000
 
@@ -95,6 +101,18 @@ class Task:
         """Ask the hub service how the task is, unless it has ended."""
         if not self.view.is_final:
             self.view.update(self.record())
+
+    def learn_ending(self) -> None:
+        """Take in the hub service's record of a task that has ended, if the service answers."""
+        try:
+            self.view.update(self.record())
+        except FuncxLabError:
+            log.debug("No record of task %s", self.task_id, exc_info=True)
+        if self._future is not None:
+            # Its outcome may be a moment behind its last event.
+            if not self._future.done():
+                concurrent.futures.wait([self._future], OUTCOME_S)
+            self.view.size = self._future.outcome_bytes
 
     def record(self) -> dict[str, Any]:
         """Return the hub service's record of the task."""
@@ -214,9 +232,17 @@ class NotebookTasks:
     def __iter__(self) -> Iterator[Task]:
         return iter([task for task in self._tasks.values() if not task.is_refused])
 
-    def add(self, client: FuncXClient, future: TaskFuture[Any], endpoint: str, label: str) -> Task:
-        """Remember a task that was just submitted."""
-        task = Task(client, TaskView(future.task_id, endpoint, label), self._home, future)
+    def add(
+        self,
+        client: FuncXClient,
+        future: TaskFuture[Any],
+        endpoint: str,
+        label: str,
+        outputs: Sequence[str] = (),
+    ) -> Task:
+        """Remember a task that was just submitted, and the names it is expected to leave."""
+        view = TaskView(future.task_id, endpoint, label, outputs=outputs)
+        task = Task(client, view, self._home, future)
         self._tasks[task.task_id] = task
         return task
 

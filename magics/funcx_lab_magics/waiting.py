@@ -6,17 +6,21 @@ import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from funcx_lab.errors import FuncxLabError
 from funcx_lab.protocol.messages import Event
 from funcx_lab_magics.display import TaskView, short
-from funcx_lab_magics.failures import CellInterrupted, show_as
+from funcx_lab_magics.failures import interrupted
+from funcx_lab_magics.progress import PATIENCE_S, Progress
 from funcx_lab_magics.tasks import Task
-
-#: A cell that has waited this long (seconds) is told why.
-PATIENCE_S = 2.0
 
 
 def wait(
-    task: Task, show: Callable[[Event], None], say: Callable[[str], None], *, on_interrupt: str = "cancel"
+    task: Task,
+    show: Callable[[Event], None],
+    say: Callable[[str], None],
+    *,
+    on_interrupt: str = "cancel",
+    patience_s: float = PATIENCE_S,
 ) -> Any:
     """Replay a task's events until it ends; bring its names into the notebook and return its value.
 
@@ -27,10 +31,12 @@ def wait(
     show : callable
         Shows one event here.
     say : callable
-        Shows what the task waits for; ``""`` when it does not wait.
+        Shows how the task is, in place of what it showed before.
     on_interrupt : str
         ``"cancel"``: the first interrupt cancels the task, a second one only stops waiting.
         ``"detach"``: the first one only stops waiting.
+    patience_s : float
+        As in `Progress`.
 
     Raises
     ------
@@ -44,52 +50,69 @@ def wait(
     started = time.monotonic()
     try:
         task.wait_accepted()
-        _replay(task, show, say, started)
+        _replay(task, show, say, patience_s)
         return task.result()
     except KeyboardInterrupt:
-        _interrupted(task, time.monotonic() - started, on_interrupt)
+        if on_interrupt == "detach":
+            detach(task)
+        cancel(task, say, time.monotonic() - started)
 
 
-def _replay(task: Task, show: Callable[[Event], None], say: Callable[[str], None], started: float) -> None:
-    view, said = TaskView(task.task_id, task.endpoint), ""
+def _replay(task: Task, show: Callable[[Event], None], say: Callable[[str], None], patience_s: float) -> None:
+    view, said = TaskView(task.task_id, task.endpoint, created=task.view.created), ""
+    progress = Progress(view, patience_s, time.time())
     for event in task.follow():
         if event is not None:
-            view.apply(event)
+            progress.hear(event, time.time())
             show(event)
-        reason = _reason(view) if time.monotonic() - started >= PATIENCE_S else ""
-        if reason != said:
-            say(reason)
-            said = reason
-    if said:
-        say("")
+        note = progress.note(time.time())
+        if note != said:
+            say(note)
+            said = note
 
 
-def _reason(view: TaskView) -> str:
-    if view.is_final or view.state == "running":
-        return ""
-    return f"{view.word}: {view.reason}" if view.reason else view.word
+def cancel(task: Task, say: Callable[[str], None], seconds: float) -> NoReturn:
+    """Cancel a task after an interrupt and say what became of it; a second interrupt only stops waiting.
 
+    Parameters
+    ----------
+    task : Task
+        The task.
+    say : callable
+        Shows that the answer is waited for.
+    seconds : float
+        How long the cell had waited.
 
-def _interrupted(task: Task, seconds: float, on_interrupt: str) -> NoReturn:
-    if on_interrupt == "detach":
-        _detach(task)
+    Raises
+    ------
+    CellInterrupted
+        Always.
+    """
+    name, where, word = short(task.task_id), task.endpoint, task.task_id[-8:]
     try:
+        say("■ cancelling; interrupt once more to stop waiting for the answer")
         stopped = task.cancel()
     except KeyboardInterrupt:
-        _detach(task)
-    name, where = short(task.task_id), task.endpoint
+        detach(task, "was asked to stop, which nobody has confirmed yet")
+    except FuncxLabError as err:
+        interrupted(f"{name} on {where} may go on: {err.message} %funcx cancel {word} asks once more.")
     if stopped:
-        _stop(f"Cancelled {name} on {where} after {seconds:.0f} s.")
-    _stop(f"{name} on {where} had already ended; %funcx result {task.task_id[-8:]} gives its result.")
+        say("■ cancelled")
+        interrupted(f"Cancelled {name} on {where} after {seconds:.0f} s.")
+    say("")
+    interrupted(f"{name} on {where} had already ended; %funcx result {word} gives its result.")
 
 
-def _detach(task: Task) -> NoReturn:
+def detach(task: Task, what: str = "goes on") -> NoReturn:
+    """Stop waiting for a task and say how to come back to it.
+
+    Raises
+    ------
+    CellInterrupted
+        Always.
+    """
     word = task.task_id[-8:]
-    _stop(
-        f"Stopped waiting for {short(task.task_id)}, which goes on at {task.endpoint}: "
+    interrupted(
+        f"Stopped waiting for {short(task.task_id)} on {task.endpoint}, which {what}: "
         f"%funcx attach {word} shows it, %funcx cancel {word} stops it."
     )
-
-
-def _stop(message: str) -> NoReturn:
-    raise show_as(CellInterrupted(message), [message]) from None

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from funcx_lab import serialize
-from funcx_lab.errors import EndpointNotFound, FuncxLabError, TaskCancelled
+from funcx_lab.errors import EndpointNotFound, FuncxLabError, TaskCancelled, TaskNotFound
 from funcx_lab.events import EventQueue
 from funcx_lab.futures import TaskFuture
 from funcx_lab.identifiers import new_id
@@ -34,8 +34,10 @@ class LoopbackClient:
             transport=SimpleNamespace(json=self._json),
         )
 
-    def submit_packed(self, function: Any, arguments: Any, endpoint: str, *, options: Any) -> Any:
-        task_id = new_id()
+    def submit_packed(
+        self, function: Any, arguments: Any, endpoint: str, *, options: Any, task_id: str | None = None
+    ) -> Any:
+        task_id = task_id or new_id()
         future = LoopbackFuture(task_id, self)
         if endpoint not in ("local", "held"):
             future.refusal = EndpointNotFound(f"No endpoint {endpoint!r} here, or it is not yours.")
@@ -147,10 +149,13 @@ class LoopbackClient:
         return self.records[task_id]["state"] in ("success", "failed", "cancelled")
 
     def _record(self, task_id: str) -> dict[str, Any]:
+        if task_id not in self.records:
+            raise TaskNotFound(f"No task {task_id} of yours.")
         return dict(self.records[task_id])
 
     def _cancel(self, task_ids: list[str]) -> frozenset[str]:
-        cancelled = {task_id for task_id in task_ids if not self._ended(task_id)}
+        known = [task_id for task_id in task_ids if task_id in self.records]
+        cancelled = {task_id for task_id in known if not self._ended(task_id)}
         for task_id in cancelled:
             self.add(task_id, "state", {"state": "cancelled"})
         return frozenset(cancelled)
@@ -166,6 +171,8 @@ class LoopbackClient:
 
 class LoopbackFuture:
     """The part of `TaskFuture` that the magics use."""
+
+    outcome_bytes = 0
 
     def __init__(self, task_id: str, client: LoopbackClient) -> None:
         self.task_id = task_id

@@ -70,7 +70,13 @@ def test_what_the_cell_line_refuses(line: str, message: str) -> None:
 
 def test_defaults_fill_what_the_line_leaves_open() -> None:
     defaults = SimpleNamespace(
-        endpoint="local", out="auto", background=True, quiet=False, on_interrupt="detach", timeout=None
+        endpoint="local",
+        out="auto",
+        background=True,
+        quiet=False,
+        progress_after=9.0,
+        on_interrupt="detach",
+        timeout=None,
     )
     options = with_defaults(parse_cell_line("-o none -w"), defaults)
     assert (options.endpoint, options.out, options.background) == ("local", "none", False)

@@ -264,13 +264,22 @@ def test_a_second_interrupt_detaches(notebook: Any, monkeypatch: pytest.MonkeyPa
 
 
 def test_an_interrupt_while_the_cell_is_sent(notebook: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def slow(*_: Any, **__: Any) -> None:
+    submit = notebook.client.submit_packed
+
+    def interrupted_before(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(notebook.client, "submit_packed", slow)
-    ran = notebook.run("%%funcx\n1")
+    def interrupted_behind(*args: Any, **options: Any) -> None:
+        submit(*args, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(notebook.client, "submit_packed", interrupted_before)
+    ran = notebook.run("%%funcx held\n1")
     assert isinstance(ran.error, CellInterrupted)
-    assert "%funcx tasks says whether it arrived" in ran.stdout
+    assert "Interrupted before the cell was sent to held." in ran.stdout
+    monkeypatch.setattr(notebook.client, "submit_packed", interrupted_behind)
+    assert "on held while it was being sent." in notebook.run("%%funcx held\n1").stdout
+    assert [record["state"] for record in notebook.client.records.values()] == ["cancelled"]
 
 
 def test_cancel(notebook: Any) -> None:

@@ -1,0 +1,51 @@
+"""What a waiting cell says of its task; no I/O, no clock."""
+
+from __future__ import annotations
+
+from funcx_lab.protocol.messages import Event
+from funcx_lab_magics.display import LOOKS, TaskView
+
+#: A cell that has been silent for so many seconds is told why, unless it asks for another patience.
+PATIENCE_S = 2.0
+#: A clock on the page moves so often (seconds): in the first minute, and later.
+CLOCK_S, SLOW_CLOCK_S, YOUNG_S = 1.0, 10.0, 60.0
+_OUTPUT = ("stdout", "stderr", "display", "update_display", "clear")
+
+
+class Progress:
+    """Decides what a waiting cell says of its task: nothing, until it was silent for a while.
+
+    Parameters
+    ----------
+    view : TaskView
+        Its task; kept up to date by `hear`.
+    patience_s : float
+        Seconds of silence until the task's state is shown; below 0: never.
+    now : float
+        Unix seconds, as wherever ``now`` is asked for.
+    """
+
+    def __init__(self, view: TaskView, patience_s: float, now: float) -> None:
+        self._view, self._patience_s = view, patience_s
+        self._begun = self._silent_since = self._clocked = now
+        self._state: tuple[str, str] | None = None
+        self._note = ""
+
+    def hear(self, event: Event, now: float) -> None:
+        """Take in one event of the task."""
+        self._view.apply(event)
+        if event.kind in _OUTPUT:
+            self._silent_since = now
+
+    def note(self, now: float) -> str:
+        """Return what to say now; ``""`` for nothing."""
+        if self._patience_s < 0 or not (self._note or now - self._silent_since >= self._patience_s):
+            return ""
+        view = self._view
+        clock_s = CLOCK_S if now - self._begun < YOUNG_S else SLOW_CLOCK_S
+        state = (view.state, view.reason)
+        if state != self._state or now - self._clocked >= clock_s:
+            self._state, self._clocked = state, now
+            icon = LOOKS[view.state][0] if view.state in LOOKS else "?"
+            self._note = " · ".join(filter(None, (f"{icon} {view.word}", view.reason, view.elapsed(now))))
+        return self._note

@@ -100,6 +100,13 @@ def cell_parser() -> Parser:
     add(
         "-x", "--exclude", type=name_list, default=[], metavar="A,B", help="used by the cell, but do not send"
     )
+    add(
+        "-m",
+        "--map",
+        type=name_list,
+        metavar="X[,Y]",
+        help="run the cell once per item of X, with X bound to the item; several names go in step",
+    )
     add("--task", type=variable, metavar="VAR", help="also store the task under this name")
     add("-n", "--name", metavar="TEXT", help="label shown in tables")
     again = parser.add_mutually_exclusive_group()

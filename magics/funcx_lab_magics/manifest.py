@@ -28,6 +28,8 @@ class Manifest:
         Those of them that exist here and get a new value.
     changed : collection of str
         Names whose content the cell changes.
+    maps : str
+        Over what it is mapped.
     """
 
     endpoint: str
@@ -35,6 +37,7 @@ class Manifest:
     outputs: Sequence[str] = ()
     replaced: Collection[str] = field(default_factory=frozenset)
     changed: Collection[str] = field(default_factory=frozenset)
+    maps: str = ""
 
     def parts(self) -> list[str]:
         """Return the parts of the line behind the endpoint's name."""
@@ -45,6 +48,7 @@ class Manifest:
         left_out = [f"{name} {format_bytes(size)}" for name, size in captured.left_out.items()]
         changed = [name for name in self.changed if name in captured.sizes and name not in self.outputs]
         parts = [
+            _part("maps", [self.maps] if self.maps else []),
             _part("sends", sent),
             _part("replays", captured.imported),
             _part("leaves out", left_out, " (-i sends it)"),

@@ -18,6 +18,7 @@ from funcx_lab_magics.names import CellNames, read_names
 
 if TYPE_CHECKING:
     from funcx_lab import FuncXClient, TaskFuture
+    from funcx_lab.protocol.messages import TaskOptions
 
 #: Names of IPython's own that never come back.
 _NOT_BACK = ("In", "Out", "get_ipython", "exit", "quit")
@@ -67,17 +68,23 @@ class ReadyCell:
         CannotSerialize
             If something in it cannot be sent.
         """
-        function = self.pack()
         arguments = serialize.pack_arguments((), self.manifest.captured.values)
-        label = self.options.name or self.cell.filename.replace("Cell ", "")
-        options = make_options(
-            label=label,
+        return client.submit_packed(
+            self.pack(), arguments, self.options.endpoint, options=self.task_options(), task_id=task_id
+        )
+
+    @property
+    def label(self) -> str:
+        """What tables call it."""
+        return self.options.name or self.cell.filename.replace("Cell ", "")
+
+    def task_options(self) -> TaskOptions | None:
+        """Return what the line asks of the task."""
+        return make_options(
+            label=self.label,
             walltime=self.options.timeout,
             retries=self.options.retries,
             at_most_once=self.options.at_most_once,
-        )
-        return client.submit_packed(
-            function, arguments, self.options.endpoint, options=options, task_id=task_id
         )
 
 

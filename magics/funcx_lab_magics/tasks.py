@@ -264,7 +264,7 @@ class NotebookTasks:
                 )
             return mine[-1]
         word = word.strip("…")
-        found = [task for task in self if _fits(word, task.task_id)]
+        found = [task for task in self if fits(word, task.task_id)]
         if len(found) == 1:
             return found[0]
         return self._elsewhere(client, word)
@@ -273,7 +273,7 @@ class NotebookTasks:
         """Look among all of the user's tasks."""
         is_whole = len(word) == 36
         records = [client.connection.record(word)] if is_whole else client.get_tasks(limit=LOOKED_UP)
-        records = [record for record in records if _fits(word, record["task_id"])]
+        records = [record for record in records if fits(word, record["task_id"])]
         if not records:
             raise TaskNotFound(f"None of your last {LOOKED_UP} tasks is {word!r}; %funcx tasks lists them.")
         if len(records) > 1:
@@ -283,5 +283,6 @@ class NotebookTasks:
         return Task(client, view, self._home)
 
 
-def _fits(word: str, task_id: str) -> bool:
+def fits(word: str, task_id: str) -> bool:
+    """Whether a word is the beginning or the end of an id."""
     return bool(word) and (task_id.startswith(word) or task_id.endswith(word))

@@ -12,6 +12,7 @@ from funcx_lab_endpoint.agent_state import AgentState
 from funcx_lab_endpoint.holdings import revive
 from funcx_lab_endpoint.instructions import (
     CancelCall,
+    GiveBack,
     Instruction,
     Learn,
     Reconnect,
@@ -165,12 +166,8 @@ class Agent:
                     self.world.truth.told.update(item.execution for item in message.results)
                 if self._peer is not None:
                     self.world.network.to_hub(self._peer, agent_codec.encode(message))
-            case Learn(function):
-                self.engine.sessions.learn(function)
-            case Submit(calls):
-                self.engine.submit(calls)
-            case CancelCall(task_id):
-                self.engine.cancel(task_id)
+            case Learn() | Submit() | CancelCall() | GiveBack():
+                self._tell_engine(instruction)
             case Save():
                 self.spool.save(instruction)
             case Reconnect():
@@ -179,3 +176,14 @@ class Agent:
                 self.is_refused = code == "ENDPOINT_BUSY"
             case _:
                 self.world.truth.flaw("no such instruction", instruction)
+
+    def _tell_engine(self, instruction: Learn | Submit | CancelCall | GiveBack) -> None:
+        match instruction:
+            case Learn(function):
+                self.engine.sessions.learn(function)
+            case Submit(calls):
+                self.engine.submit(calls)
+            case CancelCall(task_id):
+                self.engine.cancel(task_id)
+            case GiveBack(task_id) if self.engine.sessions.give_back(task_id):
+                self.state.given_back(task_id)

@@ -60,6 +60,7 @@ class CableWire(Wire):
         self._sid, self._gone_s = arguments.sid, arguments.agent_gone_s
         self._items: list[m.UpItem] = [m.Hello(m.SESSION_VERSION, arguments.token, {"pid": 1})]
         self._channel = Channel()
+        self._survey = lambda: None
         self.is_fenced = False
         self._heard = self.next_beat = clock.now
         self.socket: Any = _Socket()

@@ -28,6 +28,7 @@ from funcx_lab_endpoint.instructions import (
     CancelCall,
     Discard,
     Fetch,
+    GiveBack,
     Instruction,
     Learn,
     Reconnect,
@@ -290,6 +291,9 @@ class Agent:
                 self._host.learn(function)
             case CancelCall(task_id):
                 self._host.cancel(task_id)
+            case GiveBack(task_id):
+                if self._host.give_back(task_id):
+                    self._state.given_back(task_id)
             case Reconnect(reason):
                 self._lost(self._link.reconnect(reason, now))
             case Refusal():

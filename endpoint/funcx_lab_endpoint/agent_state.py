@@ -248,6 +248,12 @@ class AgentState:
         """Take the end of a download or an upload."""
         self._work.object_fact(fact)
 
+    def given_back(self, task_id: str) -> None:
+        """Take note that the engine has forgotten a call that no worker had."""
+        holding = self._holdings.get(task_id)
+        if holding is not None:
+            self._work.keep(holding)
+
     def count_workers(self, count: int) -> None:
         """Take note of how many workers serve."""
         self._work.count_workers(count)

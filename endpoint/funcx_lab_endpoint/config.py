@@ -46,6 +46,8 @@ class Config:
         Where functions run, a directory of the machine they run on; the user's home directory when left out.
     idle_seconds : float
         Blocks above the minimum go after this many seconds without work.
+    session_idle_seconds : float
+        A named session ends when it was not used for so many seconds; until then its worker stays.
     drain_seconds : float
         At stop, how many seconds running calls may take to end.
     result_limit : int
@@ -55,6 +57,12 @@ class Config:
     spool_limit : int
         Bytes that tasks and results waiting here may take on this machine's disk; no task is accepted
         above nine tenths of it.
+
+    allow_requirements : bool
+        Let a call that requires packages which are not here have an environment with them, built by pip
+        or uv below the endpoint's directory. Whoever may submit can run any code all the same.
+    environments_kept : int
+        How many of these environments are kept, those that were used last.
 
     Raises
     ------
@@ -75,10 +83,13 @@ class Config:
     worker_init: str = ""
     working_directory: str | None = None
     idle_seconds: float = 120.0
+    session_idle_seconds: float = 1800.0
     drain_seconds: float = 30.0
     result_limit: int = 1_000_000_000
     object_cache_limit: int = 10_000_000_000
     spool_limit: int = 10_000_000_000
+    allow_requirements: bool = False
+    environments_kept: int = 5
 
     def __post_init__(self) -> None:
         self._check_numbers()
@@ -96,9 +107,12 @@ class Config:
             raise ConfigError(f'engine must be "htex" or "processes", not {self.engine!r}.')
         if self.max_workers_per_node is not None:
             _check_number("max_workers_per_node", self.max_workers_per_node, at_least=1)
-        for name in ("init_blocks", "min_blocks", "idle_seconds", "drain_seconds"):
+        for name in ("init_blocks", "min_blocks", "idle_seconds", "session_idle_seconds", "drain_seconds"):
             _check_number(name, getattr(self, name), at_least=0)
-        for name in ("max_blocks", "result_limit", "object_cache_limit", "spool_limit"):
+        if not isinstance(self.allow_requirements, bool):
+            raise ConfigError(f"allow_requirements must be True or False, not {self.allow_requirements!r}.")
+        limits = ("result_limit", "object_cache_limit", "spool_limit")
+        for name in ("max_blocks", "environments_kept", *limits):
             _check_number(name, getattr(self, name), at_least=1)
         if not self.min_blocks <= self.max_blocks or not self.init_blocks <= self.max_blocks:
             raise ConfigError(f"min_blocks and init_blocks must not be over max_blocks ({self.max_blocks}).")
@@ -149,7 +163,7 @@ def load_config(path: Path) -> EndpointConfig:
         raise _at(path, line, err.message) from err
 
 
-def template(name: str) -> str:
+def template(name: str, *, allow_requirements: bool = False) -> str:
     """Return the text of a new endpoint's config file."""
     return f'''"""Endpoint "{name}". After a change: funcx-endpoint restart {name}"""
 
@@ -159,6 +173,7 @@ config = Config(
     max_workers_per_node=None,  # None: one worker per core
     max_blocks=1,
     idle_seconds=120,  # give idle blocks back after two minutes
+    allow_requirements={allow_requirements},  # True: calls may have packages of their own installed
     # On a batch system, say where nodes come from instead (any Parsl provider):
     # provider=SlurmProvider(partition="debug", nodes_per_block=1, max_blocks=4, walltime="01:00:00"),
 )

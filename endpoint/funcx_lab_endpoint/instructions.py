@@ -40,6 +40,13 @@ class CancelCall:
 
 
 @dataclass(frozen=True, slots=True)
+class GiveBack:
+    """Have the engine forget the call of a task if no worker has it; `AgentState.given_back` if it did."""
+
+    task_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Fetch:
     """Bring the arguments of a task onto this machine; ends in `Fetched`."""
 
@@ -100,7 +107,18 @@ class Refusal:
 
 
 Instruction: TypeAlias = (
-    Send | Learn | Submit | CancelCall | Fetch | Release | Upload | Discard | Save | Reconnect | Refusal
+    Send
+    | Learn
+    | Submit
+    | CancelCall
+    | GiveBack
+    | Fetch
+    | Release
+    | Upload
+    | Discard
+    | Save
+    | Reconnect
+    | Refusal
 )
 
 

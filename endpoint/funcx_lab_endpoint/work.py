@@ -26,6 +26,7 @@ from funcx_lab_endpoint.instructions import (
     Discard,
     Fetch,
     Fetched,
+    GiveBack,
     Instruction,
     Kept,
     Learn,
@@ -216,14 +217,20 @@ class Work:
     def park(self) -> None:
         """Take back what has not started; it stays for the agent's next life."""
         for holding in self._holdings:
-            busy = holding.started is not None or holding.upload is not None or holding.outcome is not None
-            if busy or (holding.options.at_most_once and self._has_left(holding)):
+            if holding.started is not None or holding.upload is not None or holding.outcome is not None:
                 continue
-            self._take_back(holding)
-            self._waiting[holding.task_id] = holding
-            holding.call_tag = None
-            self._once.take_back(holding)
-            self._holdings.changed(holding)
+            if holding.options.at_most_once and self._has_left(holding):
+                self._do(GiveBack(holding.task_id))  # only the engine knows whether a worker has it
+            else:
+                self._take_back(holding)
+                self.keep(holding)
+
+    def keep(self, holding: Holding) -> None:
+        """Keep a task that no worker has for the agent's next life."""
+        self._waiting[holding.task_id] = holding
+        holding.call_tag = None
+        self._once.take_back(holding)
+        self._holdings.changed(holding)
 
     def leave(self) -> None:
         """Take note that the agent ends on purpose: whatever runs now is not to blame."""

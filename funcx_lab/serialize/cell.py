@@ -180,7 +180,7 @@ class CellFunction:
         """
         display.prepare_matplotlib()
         source.register_text(self.filename, self._padded)
-        space = _space_of(inputs.values()) or rebuild.make_space("__main__")
+        space = rebuild.shared_space.get() or _space_of(inputs.values()) or rebuild.make_space("__main__")
         space.update(inputs)
         with as_main(space[rebuild.MODULE]):
             for statement in self.cell.imports:

@@ -13,6 +13,7 @@ import importlib
 import uuid
 import weakref
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from types import CellType, FunctionType, ModuleType
 from typing import Any
 
@@ -22,6 +23,8 @@ from funcx_lab.serialize import origin, source
 
 #: The name under which rebuilt globals hold the module they are the globals of.
 MODULE = "__funcx_module__"
+#: What ``__main__`` holds while the calls of a session are opened and run; None: each call has its own.
+shared_space: ContextVar[dict[str, Any] | None] = ContextVar("shared_space", default=None)
 
 # A class keeps one id for the life of a process; whoever rebuilds it remembers the id. So an instance
 # that went to a worker and back is an instance of the class it left.
@@ -43,7 +46,10 @@ def _remember(cls: type, identity: str) -> str:
 
 
 def make_space(name: str) -> dict[str, Any]:
-    """Return the globals that functions of one user module share in one payload."""
+    """Return the globals that functions of one user module share in one payload, or in one session."""
+    shared = shared_space.get()
+    if shared is not None and name == "__main__":
+        return shared
     module = ModuleType(name)
     vars(module).update({"__builtins__": builtins, MODULE: module})
     return vars(module)

@@ -114,6 +114,9 @@ class EngineHost(Protocol):
     def cancel(self, task_id: str) -> bool:
         """Stop a call. False: it is unknown here. A call that never ran yields no fact at all."""
 
+    def give_back(self, task_id: str) -> bool:
+        """Forget a call that no worker has, without a fact. False: a worker has it, or it is unknown."""
+
     def poll(self, now: float, ready: Collection[Any] | None = None) -> list[EngineFact]:
         """Handle whatever is ready and every timer that is due at monotonic ``now`` (seconds).
 

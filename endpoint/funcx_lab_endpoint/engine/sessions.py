@@ -2,7 +2,8 @@
 
 Facts come in as method calls; what to send gathers in `outbox`, what to tell the agent in `facts`.
 
-* Calls of one function wait in line; functions take turns.
+* Calls of one function wait in line; functions take turns (`lines`).
+* Calls of one named session wait in one line, whatever their function, and go where it lives (`named`).
 * A session holds one call, or as many short ones as `demand.AHEAD_S` is worth, so that a worker
   never waits for the next one. When its running call turns long, those behind it are recalled.
 * A lost session: the call that was known to run is a `CallLost`; the others go back to the head of
@@ -11,56 +12,21 @@ Facts come in as method calls; what to send gathers in `outbox`, what to tell th
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from funcx_lab.protocol.messages import Event, FunctionBody, Outcome
+from funcx_lab.protocol.messages import Event, FunctionBody
 from funcx_lab_endpoint.engine.contract import Call, CallDone, CallLost, CallOutput, CallStarted, EngineFact
 from funcx_lab_endpoint.engine.demand import AHEAD_BYTES, AHEAD_CALLS, AHEAD_S, RunTimes, sessions_wanted
+from funcx_lab_endpoint.engine.jobs import Job, Serving, outcome_of
+from funcx_lab_endpoint.engine.lines import Lines
+from funcx_lab_endpoint.engine.named import NamedSessions
 from funcx_lab_endpoint.engine.vitals import Load
 from funcx_lab_endpoint.worker import messages as m
 
 #: Ends that say nothing about how long a function runs.
 _STOPPED = ("TASK_CANCELLED", "WALLTIME_REACHED")
-
-
-@dataclass(slots=True, eq=False)
-class _Job:
-    call: Call
-    estimate: float = 0.0
-    is_suspect: bool = False
-    is_cancelled: bool = False
-    #: the session it was sent to and its number there
-    session: _Session | None = None
-    seq: int = 0
-    is_running: bool = False
-    #: a newer call of the same task, which waits until this one, cancelled, has ended
-    then: Call | None = None
-
-    @property
-    def execution(self) -> str:
-        return f"{self.session.sid}.{self.seq}" if self.session else ""
-
-
-@dataclass(slots=True, eq=False)
-class _Session:
-    sid: str
-    worker: Mapping[str, Any]
-    idle_since: float
-    jobs: dict[int, _Job] = field(default_factory=dict)
-    known: set[str] = field(default_factory=set)
-    next_seq: int = 1
-    #: seconds and bytes of the calls it holds
-    ahead: float = 0.0
-    nbytes: int = 0
-    #: takes no more calls; takes none while it is silent
-    is_closing: bool = False
-    is_doubted: bool = False
-    #: this call must stay alone: it is long, a suspect, or may run only once
-    alone_seq: int = 0
 
 
 class Sessions:
@@ -77,11 +43,12 @@ class Sessions:
         self.moves = 0
         self.times = RunTimes()
         self._functions: dict[str, FunctionBody] = {}
-        self._lines: dict[str, deque[_Job]] = {}
-        self._turns: deque[str] = deque()
-        self._jobs: dict[str, _Job] = {}
-        self._sessions: dict[str, _Session] = {}
-        self._handlers: dict[type, Callable[[_Session, Any], None]] = {
+        self._lines = Lines()
+        self._named = NamedSessions()
+        self._now = 0.0
+        self._jobs: dict[str, Job] = {}
+        self._sessions: dict[str, Serving] = {}
+        self._handlers: dict[type, Callable[[Serving, Any], None]] = {
             m.Done: self._done,
             m.Output: self._output,
             m.Started: self._started,
@@ -101,7 +68,9 @@ class Sessions:
         for call in calls:
             job = self._jobs.get(call.task_id)
             if job is None:
-                self._jobs[call.task_id] = job = _Job(call, is_suspect=call.suspect)
+                self._jobs[call.task_id] = job = Job(call, is_suspect=call.suspect)
+                if call.options.session is not None:
+                    self._named.enter(call.options.session)
                 self._line_up(job)
             elif job.is_cancelled:
                 job.then = call
@@ -113,15 +82,20 @@ class Sessions:
         if job is None:
             return False
         job.is_cancelled, job.then = True, None
-        if job.session is not None:
-            self._send(job.session, m.Stop(job.seq))
+        if job.serving is not None:
+            self._send(job.serving, m.Stop(job.seq))
             return True
-        del self._jobs[task_id]
-        line = self._lines[job.call.function_id]
-        line.remove(job)
-        if not line:
-            del self._lines[job.call.function_id]
-            self._turns.remove(job.call.function_id)
+        self._lines.remove(job)
+        self._forget(job)
+        return True
+
+    def give_back(self, task_id: str) -> bool:
+        """Forget a call that no session has; return whether it was one."""
+        job = self._jobs.get(task_id)
+        if job is None or job.serving is not None:
+            return False
+        self._lines.remove(job)
+        self._forget(job)
         return True
 
     # --- from the sessions --------------------------------------------------------------------------
@@ -129,11 +103,12 @@ class Sessions:
     def up(self, sid: str, worker: Mapping[str, Any], now: float) -> None:
         """Take in a session that said hello for the first time."""
         self.moves += 1
-        self._sessions[sid] = _Session(sid, worker, now)
+        self._sessions[sid] = Serving(sid, worker, now)
         self._dispatch()
 
     def take(self, sid: str, items: Sequence[m.UpItem], now: float) -> None:
         """Handle what a session reports, in its order."""
+        self._now = now
         session = self._sessions.get(sid)
         if session is None:
             return
@@ -145,7 +120,7 @@ class Sessions:
         session.is_doubted = False
         if had_calls and not session.jobs:
             session.idle_since = now
-        while self._turns and self._give(session):
+        while self._lines and self._give(session):
             pass
 
     def retire(self, sid: str) -> None:
@@ -153,6 +128,7 @@ class Sessions:
         session = self._sessions.get(sid)
         if session is not None and not session.is_closing:
             session.is_closing = True
+            self._named.lost(sid, "its worker was told to end")
             self._send(session, m.Recall())
             self._send(session, m.Close())
 
@@ -175,6 +151,7 @@ class Sessions:
         if session is None:
             return
         self.moves += 1
+        self._named.lost(sid, evidence)
         for job in reversed(session.jobs.values()):
             if job.is_running or job.call.options.at_most_once:
                 self._forget(job)
@@ -189,7 +166,7 @@ class Sessions:
     def session_of(self, task_id: str) -> str:
         """Return the session that holds a call, or nothing."""
         job = self._jobs.get(task_id)
-        return job.session.sid if job is not None and job.session is not None else ""
+        return job.serving.sid if job is not None and job.serving is not None else ""
 
     # --- questions ----------------------------------------------------------------------------------
 
@@ -211,12 +188,21 @@ class Sessions:
     @property
     def queued(self) -> int:
         """How many calls wait for a session."""
-        return sum(map(len, self._lines.values()))
+        return len(self._lines)
 
     @property
     def in_hand(self) -> int:
         """How many calls have not ended."""
         return len(self._jobs)
+
+    @property
+    def named(self) -> list[dict[str, Any]]:
+        """The named sessions that are up, for people."""
+        return self._named.report()
+
+    def is_home(self, sid: str) -> bool:
+        """Whether a named session lives in this one."""
+        return bool(self._named.at(sid))
 
     def load(self, sid: str) -> Load:
         """Return what a session has to do."""
@@ -227,8 +213,14 @@ class Sessions:
 
     def wanted(self, limit: int) -> int:
         """Return how many sessions the calls in hand are worth, at most ``limit``."""
-        load = {function_id: len(line) for function_id, line in self._lines.items()}
+        load: dict[str, int] = {}
         long = 0
+        for job, count in self._lines.heads():
+            name = job.call.options.session
+            if name is None:
+                load[job.line] = count
+            elif not self._named.home(name):
+                long += 1
         for session in self._sessions.values():
             long += bool(session.alone_seq)
             for job in session.jobs.values():
@@ -239,54 +231,62 @@ class Sessions:
     def idle(self, before: float) -> list[str]:
         """Return the sessions that have been without a call since ``before``, longest first."""
         idle = [
-            s for s in self._sessions.values() if not s.jobs and not s.is_closing and s.idle_since <= before
+            s
+            for s in self._sessions.values()
+            if not s.jobs and not s.is_closing and s.idle_since <= before and not self._named.at(s.sid)
         ]
         return [session.sid for session in sorted(idle, key=lambda session: session.idle_since)]
 
+    def end_unused(self, before: float) -> None:
+        """End the named sessions that nobody has used since ``before``; their workers go on."""
+        for name, sid in self._named.expired(before):
+            self._send(self._sessions[sid], m.EndNamed(name))
+
     # --- inside -------------------------------------------------------------------------------------
 
-    def _line_up(self, job: _Job, *, first: bool = False) -> None:
-        job.session = None
+    def _line_up(self, job: Job, *, first: bool = False) -> None:
+        job.serving = None
         job.is_running = False
-        function_id = job.call.function_id
-        if function_id not in self._lines:
-            self._lines[function_id] = deque()
-            self._turns.append(function_id)
-        line = self._lines[function_id]
-        if first:
-            line.appendleft(job)
-        else:
-            line.append(job)
+        self._lines.add(job, first=first)
 
     def _dispatch(self) -> None:
         """Fill the sessions, the emptiest first, one call at a time."""
-        while self._turns:
+        while self._lines:
             given = False
-            for session in sorted(self._sessions.values(), key=lambda session: session.ahead):
+            for session in sorted(self._sessions.values(), key=self._burden):
                 if self._give(session):
                     given = True
-                    if not self._turns:
+                    if not self._lines:
                         return
             if not given:
                 return
 
-    def _give(self, session: _Session) -> bool:
-        """Hand ``session`` the next call of the functions in turn if it has room for it."""
+    def _burden(self, session: Serving) -> tuple[float, int]:
+        return session.ahead, len(self._named.at(session.sid))
+
+    def _give(self, session: Serving) -> bool:
+        """Hand ``session`` the next call in turn if it has room for it."""
         if session.is_closing or session.is_doubted or session.alone_seq:
             return False
-        for _ in range(len(self._turns)):
-            function_id = self._turns[0]
-            self._turns.rotate(-1)
-            line = self._lines[function_id]
-            if self._has_room(session, line[0]):
-                self._assign(session, line.popleft())
-                if not line:
-                    self._turns.pop()
-                    del self._lines[function_id]
+        for name in self._named.at(session.sid):
+            job = self._lines.head(f"session {name}")
+            if job is None:
+                continue
+            if not self._has_room(session, job):
+                return False  # nobody else can take it, so it must not be overtaken for ever
+            if session.last_line != job.line:
+                self._lines.remove(job)
+                self._assign(session, job)
                 return True
-        return False
+        job = self._lines.next(lambda job: self._has_room(session, job))
+        if job is not None:
+            self._assign(session, job)
+        return job is not None
 
-    def _has_room(self, session: _Session, job: _Job) -> bool:
+    def _has_room(self, session: Serving, job: Job) -> bool:
+        name = job.call.options.session
+        if name is not None and self._named.home(name) not in ("", session.sid):
+            return False
         if not session.jobs:
             return True
         if job.is_suspect or job.call.options.at_most_once:
@@ -298,75 +298,61 @@ class Sessions:
             and session.nbytes < AHEAD_BYTES
         )
 
-    def _assign(self, session: _Session, job: _Job) -> None:
+    def _assign(self, session: Serving, job: Job) -> None:
         call = job.call
         if call.function_id not in session.known:
             session.known.add(call.function_id)
             function = self._functions.get(call.function_id)
             if function is not None:
                 self._send(session, m.Learn(function))
-        job.session, job.seq = session, session.next_seq
         job.estimate = min(self.times.mean(call.function_id), AHEAD_S)
-        session.next_seq += 1
-        session.jobs[job.seq] = job
-        session.ahead += job.estimate
-        session.nbytes += len(call.payload)
-        if job.is_suspect or call.options.at_most_once:
-            session.alone_seq = job.seq
-        path = "" if call.path is None else str(call.path)
-        run = m.Run(
-            job.seq,
-            call.task_id,
-            call.function_id,
-            call.payload,
-            path,
-            call.options.walltime_s,
-            job.is_suspect,
-        )
-        self._send(session, run)
+        session.take(job, alone=job.is_suspect or call.options.at_most_once)
+        name, lost = call.options.session, ""
+        if name is not None:
+            lost = self._named.settle(name, session.sid, str(session.worker.get("host", "")))
+        self._send(session, job.run(lost))
 
-    def _send(self, session: _Session, item: m.DownItem) -> None:
+    def _send(self, session: Serving, item: m.DownItem) -> None:
         self.outbox.setdefault(session.sid, []).append(item)
 
-    def _release(self, session: _Session, seq: int) -> _Job | None:
-        job = session.jobs.pop(seq, None)
-        if job is None:
-            return None
-        session.ahead = session.ahead - job.estimate if session.jobs else 0.0
-        session.nbytes -= len(job.call.payload)
-        if session.alone_seq == seq:
-            session.alone_seq = 0
-        return job
-
-    def _forget(self, job: _Job) -> None:
+    def _forget(self, job: Job) -> None:
         """Take note that a call has ended; one that waited for that gets in line."""
         del self._jobs[job.call.task_id]
+        if job.call.options.session is not None:
+            self._named.leave(job.call.options.session, self._now)
         if job.then is not None:
             self.submit([job.then])
 
-    def _done(self, session: _Session, done: m.Done) -> None:
-        job = self._release(session, done.seq)
+    def _done(self, session: Serving, done: m.Done) -> None:
+        job = session.release(done.seq)
         if job is None:
             return
         self.moves += 1
         call = job.call
         if done.error is None or done.error.code not in _STOPPED:
             self.times.learn(call.function_id, done.seconds)
+        self._settled(session, job, done)
         self._forget(job)
-        outcome = Outcome(
-            done.ok, done.payload, None, done.error, done.started, done.ended, dict(session.worker)
-        )
+        outcome = outcome_of(done, session.worker)
         execution = f"{session.sid}.{done.seq}"
         path = Path(done.path) if done.path else None
         self.facts.append(CallDone(call.task_id, call.tag, execution, outcome, done.first, done.events, path))
 
-    def _output(self, session: _Session, item: m.Output) -> None:
+    def _settled(self, session: Serving, job: Job, done: m.Done) -> None:
+        """Take note of what a call did with its named session, unless that has moved on."""
+        name = job.call.options.session
+        if name is not None and self._named.home(name) == session.sid:
+            self._named.told(name)
+            if done.is_session_over:
+                self._named.end(name, "")
+
+    def _output(self, session: Serving, item: m.Output) -> None:
         job = session.jobs.get(item.seq)
         if job is not None:
             events: list[Event] = item.events
             self.facts.append(CallOutput(job.call.task_id, job.execution, item.first, events))
 
-    def _started(self, session: _Session, item: m.Started) -> None:
+    def _started(self, session: Serving, item: m.Started) -> None:
         job = session.jobs.get(item.seq)
         if job is None:
             return
@@ -378,20 +364,20 @@ class Sessions:
         if len(session.jobs) > 1:
             self._send(session, m.Recall())
 
-    def _starting(self, session: _Session, item: m.Starting) -> None:
+    def _starting(self, session: Serving, item: m.Starting) -> None:
         job = session.jobs.get(item.seq)
         if job is not None:
             job.is_running = True
             self._send(session, m.Go(item.seq))
 
-    def _answered(self, session: _Session, answer: m.Answer) -> None:
+    def _answered(self, session: Serving, answer: m.Answer) -> None:
         """Compare with what it should hold; both directions keep their order, so nothing is under way."""
         missing = [seq for seq in session.jobs if seq <= answer.seq and seq not in answer.held]
         self.answers[session.sid] = f"it does not know of {len(missing)} of its calls" if missing else ""
 
-    def _returned(self, session: _Session, item: m.Returned) -> None:
+    def _returned(self, session: Serving, item: m.Returned) -> None:
         for seq in reversed(item.seqs):
-            job = self._release(session, seq)
+            job = session.release(seq)
             if job is not None and job.is_cancelled:
                 self._forget(job)
             elif job is not None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+import msgspec
 
 from funcx_lab import serialize
 from funcx_lab.errors import FuncxLabError, HashMismatch
@@ -17,9 +20,13 @@ from funcx_lab.protocol.payload import INLINE_LIMIT, Payload, is_payload, read_h
 from funcx_lab.serialize import globus
 from funcx_lab.serialize.cell import as_main, main_of
 from funcx_lab.serialize.display import install_display
+from funcx_lab.serialize.warm import WarmSpace
 from funcx_lab_endpoint.worker.messages import Run
+from funcx_lab_endpoint.worker.named import NamedSpaces
 from funcx_lab_endpoint.worker.surroundings import Interrupter
 
+#: Of the names in a session, so many are told.
+NAMES_LIMIT = 500
 #: What functions that print, write or draw return; packed once.
 _NOTHING = serialize.pack_value(None)
 
@@ -33,6 +40,9 @@ class Ended:
     error: ErrorInfo | None = None
     #: a file that holds the payload instead
     path: str = ""
+    #: as in `messages.Done`
+    session: dict[str, Any] = field(default_factory=dict)
+    is_session_over: bool = False
 
 
 @dataclass(slots=True)
@@ -59,6 +69,8 @@ class Caller:
         Armed while the user's function runs.
     add_event : callable
         Takes ``(kind, data)`` of display events.
+    elsewhere : callable, optional
+        Runs a call whose requirements this environment does not meet, and gives None for others.
     """
 
     def __init__(
@@ -68,19 +80,50 @@ class Caller:
         result_limit: int,
         interrupter: Interrupter,
         add_event: Callable[[str, Any], None],
+        elsewhere: Callable[[Run, FunctionBody | None], Ended | None] = lambda run, body: None,
     ) -> None:
         self._sid, self._objects, self._result_limit = sid, objects, result_limit
         self._interrupter = interrupter
         self._add_event = add_event
+        self._elsewhere = elsewhere
         install_display(add_event)
-        self._functions: dict[str, _Function] = {}
+        #: by named session and id
+        self._functions: dict[tuple[str, str], _Function] = {}
+        self._named = NamedSpaces(add_event)
 
     def perform(self, run: Run, body: FunctionBody | None) -> Ended:
-        """Run one call to its end; whatever the user's code raises is an outcome."""
+        """Run one call to its end, in its named session if it has one."""
+        if not run.session:
+            return self._perform(run, body, None)
+        space, is_new = self._named.enter(run.session, run.lost)
+        with space.entered():
+            ended = self._perform(run, body, space)
+        ended.session = {"name": run.session, "is_new": is_new, "names": space.names[:NAMES_LIMIT]}
+        if ended.error is not None:
+            told = {"name": run.session, "is_new": is_new, "lost": run.lost}
+            details = {**ended.error.details, "session": told}
+            ended.error = msgspec.structs.replace(ended.error, details=details)
+        if space.is_over:
+            ended.is_session_over = True
+            self.end_session(run.session)
+        return ended
+
+    def end_session(self, name: str) -> None:
+        """Forget a named session and the functions that were opened in it."""
+        self._named.end(name)
+        self._functions = {key: each for key, each in self._functions.items() if key[0] != name}
+
+    def _perform(self, run: Run, body: FunctionBody | None, space: WarmSpace | None) -> Ended:
+        """Run one call; whatever the user's code raises is an outcome."""
         function: _Function | None = None
         try:
-            function = self._function(run, body)
-            args, kwargs = _arguments(run)
+            if run.requires and (ended := self._elsewhere(run, body)) is not None:
+                return ended
+            with space.opening() if space is not None else nullcontext():
+                function = self._function(run, body)
+                args, kwargs = _arguments(run)
+            if space is not None and function.is_cell:
+                space.bring(kwargs)
             value = self._enter(function, args, kwargs)
             if function.is_cell:
                 self._show_figures()
@@ -95,7 +138,8 @@ class Caller:
             self._interrupter.is_armed = False  # once more: the interrupt may have hit just before
 
     def _function(self, run: Run, body: FunctionBody | None) -> _Function:
-        known = self._functions.get(run.function_id)
+        key = run.session, run.function_id
+        known = self._functions.get(key)
         if known is not None:
             return known
         if body is None:
@@ -104,7 +148,7 @@ class Caller:
             )
         if hashlib.sha256(body.body).hexdigest() != body.sha256:
             raise HashMismatch(f"The function {body.name} was damaged on its way to the worker.")
-        self._functions[run.function_id] = function = _unpack_function(body, run.task_id)
+        self._functions[key] = function = _unpack_function(body, run.task_id)
         return function
 
     def _enter(self, function: _Function, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:

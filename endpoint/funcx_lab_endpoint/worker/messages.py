@@ -15,7 +15,7 @@ from funcx_lab.protocol.environment import Environment
 from funcx_lab.protocol.messages import Codec, ErrorInfo, Event, FunctionBody
 
 #: Version of these messages; a session of another version is turned away.
-SESSION_VERSION = 2
+SESSION_VERSION = 3
 
 
 class Arguments(msgspec.Struct, frozen=True):
@@ -34,6 +34,9 @@ class Arguments(msgspec.Struct, frozen=True):
     #: where the user's code runs, the home directory if empty; its umask
     working_directory: str = ""
     umask: int = 0o022
+    #: directory of the environments that calls may have built, empty if they may not; how many are kept
+    environments: str = ""
+    environments_kept: int = 5
     #: CURVE keys (Z85): the agent's public one, the session's own pair; empty without encryption
     server_key: str = ""
     public_key: str = ""
@@ -54,7 +57,10 @@ class Learn(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class Run(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Run this call after those before it. ``confirm``: say `Starting` and wait for `Go`."""
+    """Run this call after those before it. ``confirm``: say `Starting` and wait for `Go`.
+
+    ``session`` is the named session it belongs to; ``lost`` tells how the last one of that name ended.
+    """
 
     seq: int
     task_id: str
@@ -63,6 +69,10 @@ class Run(msgspec.Struct, frozen=True, array_like=True, tag=True):
     path: str = ""
     walltime_s: float | None = None
     confirm: bool = False
+    session: str = ""
+    lost: str = ""
+    #: as in `TaskOptions`
+    requires: list[str] = []
 
 
 class Go(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -85,13 +95,19 @@ class Close(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Finish what you have and end."""
 
 
+class EndNamed(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Forget the named session ``name`` and what lives in it."""
+
+    name: str
+
+
 class Ask(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Say which calls you hold; ``seq`` is the last one that was sent."""
 
     seq: int
 
 
-DownItem = Learn | Run | Go | Recall | Stop | Close | Ask
+DownItem = Learn | Run | Go | Recall | Stop | Close | EndNamed | Ask
 
 
 # --- from the session -------------------------------------------------------------------------------
@@ -141,6 +157,10 @@ class Done(msgspec.Struct, frozen=True, array_like=True, tag=True):
     first: int = 0
     events: list[Event] = []
     path: str = ""
+    #: of a call in a named session: its ``name``, whether it ``is_new``, and the ``names`` in it
+    session: dict[str, Any] = {}
+    #: whether the call has ended that session
+    is_session_over: bool = False
 
 
 class Returned(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -154,6 +174,12 @@ class Answer(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
     seq: int
     held: list[int]
+
+
+class Surveyed(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """The environment that calls find here."""
+
+    environment: Environment
 
 
 class Bye(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -171,12 +197,6 @@ class Down(msgspec.Struct, frozen=True, array_like=True):
     number: int
     have: int
     items: list[DownItem]
-class Surveyed(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """The environment that calls find here."""
-
-    environment: Environment
-
-
 
 
 class Up(msgspec.Struct, frozen=True, array_like=True):

@@ -48,4 +48,6 @@ class Running:
             first,
             events,
             ended.path,
+            ended.session,
+            ended.is_session_over,
         )

@@ -14,6 +14,7 @@ import signal
 import threading
 import time
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -22,13 +23,15 @@ import zmq
 
 from funcx_lab.protocol.messages import LONGEST_S, ErrorInfo, FunctionBody
 from funcx_lab_endpoint.worker import messages as m
+from funcx_lab_endpoint.worker.apart import Elsewhere, make_environments
+from funcx_lab_endpoint.worker.apart_messages import Setup
 from funcx_lab_endpoint.worker.call import Caller, Ended
 from funcx_lab_endpoint.worker.output import Capture
 from funcx_lab_endpoint.worker.place import entered, facts
 from funcx_lab_endpoint.worker.running import Running
 from funcx_lab_endpoint.worker.surroundings import Interrupter, Surroundings, scrub_environment
-from funcx_lab_endpoint.worker.wire import Wire
 from funcx_lab_endpoint.worker.surveyor import Surveyor
+from funcx_lab_endpoint.worker.wire import Wire
 
 #: Seconds: the watching thread looks this often; attends to a call this old; tells of it when this
 #: old; what a stopped call gets to end by itself.
@@ -100,12 +103,19 @@ class Session:
         self._surroundings = Surroundings()
         self._capture = Capture()
         self._interrupter.is_shielded = lambda: self._capture.is_draining
+        self._elsewhere = Elsewhere(
+            Setup(arguments.sid, arguments.objects, arguments.result_limit),
+            make_environments(arguments.environments, arguments.environments_kept),
+            self._interrupter,
+            self._capture.add,
+        )
         self._caller = Caller(
             arguments.sid,
             Path(arguments.objects),
             arguments.result_limit,
             self._interrupter,
             self._capture.add,
+            self._elsewhere.perform,
         )
         self._main = threading.get_ident()
         self._pid, self._parent = os.getpid(), os.getppid()
@@ -143,8 +153,9 @@ class Session:
     def close(self) -> None:
         """Give back what was taken from the process."""
         self._over = True
-        self._wire.close()
         self._surveyor.close()
+        self._wire.close()
+        self._elsewhere.close()
         self._capture.close()
         self._surroundings.restore()
         self._interrupter.close()
@@ -219,7 +230,7 @@ class Session:
 
     def _finish(self, running: Running, ended: Ended, seconds: float) -> None:
         if running.stop_code and not ended.ok:
-            ended = Ended(False, error=running.stop_error())
+            ended = replace(ended, error=running.stop_error(), payload=b"", path="")
         first, events = self._capture.take(0.0, final=True)
         self._gathered.append(running.done(ended, seconds, first, events))
         clock = running.begun + seconds
@@ -346,6 +357,8 @@ class Session:
                 self._hand_back(list(self._calls))
             elif isinstance(item, m.Stop):
                 self._cancel(item.seq)
+            elif isinstance(item, m.EndNamed):
+                self._caller.end_session(item.name)
             elif isinstance(item, m.Ask):
                 self._answer(item)
             else:

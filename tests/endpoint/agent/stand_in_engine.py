@@ -81,6 +81,9 @@ class StandInEngineHost:
     def cancel(self, task_id: str) -> bool:
         return self._waiting.pop(task_id, None) is not None
 
+    def give_back(self, task_id: str) -> bool:
+        return False
+
     def poll(self, now: float, ready: Collection[Any] | None = None) -> list[EngineFact]:
         for task_id, (call, execution, path) in list(self._waiting.items()):
             if path.exists():

@@ -46,6 +46,7 @@ from funcx_lab_endpoint.instructions import (
     Discard,
     Fetch,
     Fetched,
+    GiveBack,
     Learn,
     Reconnect,
     Refusal,
@@ -701,7 +702,7 @@ def test_draining_takes_back_what_did_not_start_and_takes_nothing_new(bench: Ben
     bench.turn()
     bench.state.drain()
     bench.task("d", 4)
-    assert bench.turn() == [CancelCall("b")]
+    assert bench.turn() == [CancelCall("b"), GiveBack("c")]
     assert not bench.state.drained
     bench.done("a", 1, "x1")
     bench.done("c", 3, "x2")

@@ -35,6 +35,7 @@ from funcx_lab_endpoint.holdings import revive
 from funcx_lab_endpoint.instructions import (
     CancelCall,
     Discard,
+    GiveBack,
     Kept,
     Learn,
     Save,
@@ -479,6 +480,26 @@ def test_no_more_of_them_are_marked_than_there_are_workers(agent: Lives) -> None
     agent.die().connect()
     lost = [holding.task_id for holding in agent.holdings if holding.outcome and not holding.outcome.ok]
     assert lost == ["t3", "t4", "t5"]
+
+
+def test_at_a_clean_stop_one_that_no_worker_had_is_kept_for_the_next_life(agent: Lives) -> None:
+    agent.state.count_workers(2)
+    agent.task("a", 1, options=ONCE)
+    agent.task("b", 2, options=ONCE)
+    assert [call.task_id for call in agent.calls()] == ["a", "b"]
+    agent.state.drain()
+    asked = [each.task_id for each in agent.turn() if isinstance(each, GiveBack)]
+    assert asked == ["a", "b"]
+    agent.state.given_back("b")  # the engine says so at once; a worker has the other one
+    agent.state.leave()
+    agent.turn()
+    agent.die().connect()
+    assert [call.task_id for call in agent.calls()] == ["b"]
+    lost = agent.holdings.get("a")
+    assert lost is not None
+    assert lost.outcome is not None
+    assert lost.outcome.error is not None
+    assert lost.outcome.error.code == "LOST_UNKNOWN"
 
 
 def test_it_is_not_run_again_after_a_death(agent: Lives) -> None:

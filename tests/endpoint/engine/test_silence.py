@@ -38,7 +38,7 @@ def test_call_that_keeps_the_gil_for_long_is_not_lost(make_driver):
 
 def test_call_that_keeps_the_gil_longer_than_agents_are_waited_for_reports_its_end(make_driver):
     driver = make_driver()
-    driver.host._given["agent_gone_s"] = 3.0
+    driver.host._pool.given["agent_gone_s"] = 3.0
 
     def sleep_and_keep_the_gil(begin):
         time.sleep(begin)

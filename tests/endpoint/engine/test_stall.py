@@ -186,7 +186,7 @@ def test_calls_that_a_session_was_never_sent_are_run_by_the_next_engine(make_dri
     monkeypatch.setattr(stall, "STALL_S", 3.0)
     driver = make_driver()
     driver.value(len, "warm")
-    channel = driver.host._channel
+    channel = driver.host._pool.channel
     monkeypatch.setattr(channel, "send", lambda *_: None)
     tasks = [driver.submit(len, "abc") for _ in range(3)]
     driver.until(lambda: driver.host.status()["restarts"] == 1, limit=20)

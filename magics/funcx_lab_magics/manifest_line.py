@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from typing import Any, Protocol
 
 from funcx_lab_magics.front_end import can_update
-from funcx_lab_magics.manifest import Manifest
 from funcx_lab_magics.tasks import Task
+
+
+class Words(Protocol):
+    """What a line says, a `Manifest` for instance, with a note behind it."""
+
+    @property
+    def endpoint(self) -> str:
+        """The endpoint it tells of."""
+
+    def text(self, note: str = "") -> str:
+        """Return it as plain text."""
+
+    def html(self, note: str = "") -> str:
+        """Return it as HTML."""
 
 
 class ManifestLine:
@@ -17,13 +30,13 @@ class ManifestLine:
     ----------
     shell : InteractiveShell
         Where it is shown.
-    manifest : Manifest
+    manifest : Words
         What it says.
     quiet : bool
         Show nothing.
     """
 
-    def __init__(self, shell: Any, manifest: Manifest, *, quiet: bool) -> None:
+    def __init__(self, shell: Any, manifest: Words, *, quiet: bool) -> None:
         self._shell = shell
         self._manifest = manifest
         self._quiet = quiet

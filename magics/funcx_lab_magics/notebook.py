@@ -6,10 +6,13 @@ import argparse
 import platform
 import re
 import uuid
+from pathlib import Path
 from typing import Any
 
 import funcx_lab
 from funcx_lab_magics.capture import Cell
+from funcx_lab_magics.cell_map import CellMap, NotebookMaps
+from funcx_lab_magics.earlier import earlier_records
 from funcx_lab_magics.front_end import can_update, notebook_file
 from funcx_lab_magics.manifest import grey_line
 from funcx_lab_magics.ready_cell import ReadyCell
@@ -70,7 +73,12 @@ class Notebook:
     @property
     def task_group_id(self) -> str | None:
         """The group of its cells' tasks, which a restarted kernel knows again; None without a known file."""
-        file = notebook_file(self.shell)
+        file = self.file
+    @property
+    def file(self) -> Path | None:
+        """The notebook's own file, if its front end told."""
+        return notebook_file(self.shell)
+
         return str(uuid.uuid5(uuid.NAMESPACE_URL, file.as_uri() + "@" + platform.node())) if file else None
 
     @property
@@ -94,8 +102,37 @@ class Notebook:
 
     def namespace(self) -> dict[str, Any]:
         """Return the notebook's names and its last results, without what else IPython put there."""
+        if word == "last" and not any(self.tasks):
+            self.remember_earlier()
         hidden = self.shell.user_ns_hidden
         return {
+    def remember_earlier(self) -> None:
+        """Count the tasks of this notebook from before its kernel started as its own, if its file is known.
+
+        Raises
+        ------
+        FuncxLabError
+            If the service does not answer.
+        """
+        if self.file is not None:
+            client = self.client()
+            self.tasks.remember(client, earlier_records(client, self.file, self.task_group_id))
+
+    def find_map(self, word: str) -> CellMap | None:
+        """Return the map that ``last`` or an id stands for, in whole or part; None if it stands for no map.
+
+        Raises
+        ------
+        UsageError
+            If it fits several maps.
+        """
+        tasks = list(self.tasks)
+        if word == "last":
+            return self.maps.last(after=tasks[-1].view.created if tasks else 0.0)
+        if any(fits(word.strip("…"), task.task_id) for task in tasks):
+            return None
+        return self.maps.find(self.client(), word)
+
             name: value
             for name, value in self.shell.user_ns.items()
             if name not in hidden or hidden[name] is not value or _LAST_RESULT.fullmatch(name)

@@ -6,7 +6,7 @@ import concurrent.futures
 import logging
 import queue
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -278,9 +278,17 @@ class NotebookTasks:
             raise TaskNotFound(f"None of your last {LOOKED_UP} tasks is {word!r}; %funcx tasks lists them.")
         if len(records) > 1:
             raise UsageError(f"{len(records)} tasks fit {word!r}; give more of the id.")
-        view = TaskView(records[0]["task_id"], "")
-        view.update(records[0])
+        return self._of(client, records[0])
+
+    def _of(self, client: FuncXClient, record: Mapping[str, Any]) -> Task:
+        view = TaskView(record["task_id"], "")
+        view.update(record)
         return Task(client, view, self._home)
+
+    def remember(self, client: FuncXClient, records: Sequence[Mapping[str, Any]]) -> None:
+        """Take in tasks from before the kernel started, oldest first; they come before all others."""
+        earlier = {str(record["task_id"]): self._of(client, record) for record in records}
+        self._tasks = {**earlier, **self._tasks}
 
 
 def fits(word: str, task_id: str) -> bool:

@@ -25,6 +25,7 @@ class LoopbackClient:
         self.records: dict[str, dict[str, Any]] = {}
         self.logs: dict[str, list[Event]] = {}
         self.changed = threading.Condition()
+        self.futures: dict[str, LoopbackFuture] = {}
         self.submitted: list[dict[str, Any]] = []
         self.threads: list[threading.Thread] = []
         self.connection = SimpleNamespace(
@@ -56,11 +57,15 @@ class LoopbackClient:
         args = (future, bytes(function.body), arguments.tobytes(), endpoint)
         thread = threading.Thread(target=self._run, args=args, daemon=True)
         thread.start()
+        self.futures[task_id] = future
         self.threads.append(thread)
         return future
 
     def follow(self, task_id: str, after: int = 0) -> EventQueue:
         events = EventQueue(lambda queue: None)
+
+    def task(self, task_id: str) -> LoopbackFuture:
+        return self.futures[task_id]
 
         def push() -> None:
             seen = after
@@ -80,7 +85,9 @@ class LoopbackClient:
         self.threads.append(thread)
         return events
 
-    def get_tasks(self, *, state: Any = None, limit: int = 100) -> list[dict[str, Any]]:
+    def get_tasks(self, *, state: Any = None, limit: int = 100, group: str = "") -> list[dict[str, Any]]:
+        if group:
+            return []
         records = [record for record in self.records.values() if not state or record["state"] in state]
         return list(reversed(records))[:limit]
 

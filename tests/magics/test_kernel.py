@@ -243,3 +243,4 @@ def test_a_task_is_found_again_by_the_next_kernel(kernel: Kernel) -> None:
     assert plain(kernel.run("found"), "execute_result") == ["11"]
     shown = kernel.run(f"%funcx attach {task_id}")
     assert "success" in shown[0]["data"]["text/html"]
+    assert shown[-1]["data"]["text/plain"] == "12"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from IPython.core.error import UsageError
 
-from funcx_lab_magics.commands import config, endpoints, explain, tasks
+from funcx_lab_magics.commands import attach, config, endpoints, explain, tasks
 from funcx_lab_magics.commands.command import Command
 
 _SUBJECTS = (
     endpoints,
     tasks,
+    attach,
     explain,
     config,
 )

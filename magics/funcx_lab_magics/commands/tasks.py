@@ -1,4 +1,4 @@
-"""``%funcx tasks``, ``attach``, ``result``, ``logs`` and ``cancel``."""
+"""``%funcx tasks``, ``result``, ``logs`` and ``cancel``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from IPython.core.error import UsageError
 
 from funcx_lab.protocol.states import FINAL_STATES, TaskState
 from funcx_lab_magics.arguments import Parser, positive, variable
-from funcx_lab_magics.cards import show_card
 from funcx_lab_magics.commands.command import Command, add_task
 from funcx_lab_magics.display import LOOKS, Table, clock, short, when
 from funcx_lab_magics.notebook import Notebook
@@ -58,15 +57,6 @@ def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
         str(record.get("label") or record.get("function_name") or ""),
         str(record["task_id"]),
     )
-
-
-def _attach(notebook: Notebook, options: argparse.Namespace) -> Task | None:
-    task = notebook.find(options.task)
-    task.refresh()
-    if not notebook.has_front_end:
-        return task
-    show_card(notebook.shell, task)
-    return None
 
 
 def _result_arguments(parser: Parser) -> None:
@@ -135,7 +125,6 @@ def _cancel(notebook: Notebook, options: argparse.Namespace) -> None:
 
 COMMANDS = (
     Command("tasks", "List tasks, the newest first.", _tasks_arguments, _tasks),
-    Command("attach", "Show a task here, live.", add_task, _attach),
     Command(
         "result", "Wait for a task; give its value and bring its names back.", _result_arguments, _result
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -21,10 +22,11 @@ from funcx_lab.functions import Functions
 from funcx_lab.futures import TaskFuture
 from funcx_lab.identifiers import new_id
 from funcx_lab.objects import download, upload
+from funcx_lab.options import KEY_TO_COME
 from funcx_lab.protocol.messages import ErrorInfo
 from funcx_lab.protocol.payload import INLINE_LIMIT, Payload
 from funcx_lab.protocol.states import TaskState
-from funcx_lab.protocol.stream import NewTask, OutcomeItem
+from funcx_lab.protocol.stream import NewTask, OutcomeItem, TaskCall
 from funcx_lab.serialize import unpack_exception, unpack_value
 from funcx_lab.stream import ANSWER_TIMEOUT_S, Stream, open_stream
 from funcx_lab.stream.submit_queue import Route
@@ -33,6 +35,7 @@ from funcx_lab.transport import READ_TIMEOUT_S, Transport
 #: The endpoint of a hub service that one person runs on a laptop.
 LOCAL = "local"
 _decode_outcome = msgspec.msgpack.Decoder(OutcomeItem).decode
+_decode_call = msgspec.msgpack.Decoder(TaskCall).decode
 
 
 class Connection:
@@ -99,7 +102,15 @@ class Connection:
             task = NewTask(task_id, b"", upload(self.transport, payload))
         else:
             task = NewTask(task_id, payload.tobytes())
-        future: TaskFuture[Any] = TaskFuture(task_id, route.endpoint, self)
+        return self.send(route, task)
+
+    def send(self, route: Route, task: NewTask) -> TaskFuture[Any]:
+        """Send a task whose arguments are packed, and uploaded if need be; the future is there at once."""
+        options = route.options
+        if options is not None and options.memo == KEY_TO_COME:
+            code = self.functions.code(route.function_id)
+            route = route._replace(options=msgspec.structs.replace(options, memo=code))
+        future: TaskFuture[Any] = TaskFuture(task.task_id, route.endpoint, self)
         self.stream.submit(route, task, future)
         return future
 
@@ -136,6 +147,22 @@ class Connection:
             return _decode_outcome(response.data)
         except msgspec.DecodeError as err:
             raise MalformedMessage(f"The outcome of task {task_id} cannot be read: {err}.") from err
+
+    def call(self, task_id: str) -> TaskCall:
+        """Ask for what a task calls.
+
+        Raises
+        ------
+        TaskNotFound
+            If there is no such task.
+        TaskGone
+            If it ended so long ago that it was purged.
+        """
+        response = self.transport.request("GET", f"/v3/tasks/{quote(task_id, safe='')}/call")
+        try:
+            return _decode_call(response.data)
+        except msgspec.DecodeError as err:
+            raise MalformedMessage(f"The call of task {task_id} cannot be read: {err}.") from err
 
     def group(self, group_id: str, state: str | None = None) -> list[str]:
         """Ask for the ids of a group's tasks, of those in ``state`` if one is given; oldest first."""

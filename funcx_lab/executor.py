@@ -54,6 +54,12 @@ class Executor(concurrent.futures.Executor):
     ttl : float, optional
         End a task with `TaskExpired` when it has not ended so many seconds after the hub service got it;
         14 days unless the service says otherwise.
+    memo : bool
+        Take the stored result of the same call if there is one: same code, arguments, endpoint and packages
+        there. Of a call that runs, the result is stored for the next one. For functions whose result depends
+        on nothing else.
+    fresh : bool
+        Run even a call whose result is stored, and store the new one.
 
     Raises
     ------
@@ -73,9 +79,17 @@ class Executor(concurrent.futures.Executor):
         at_most_once: bool = False,
         walltime: float | None = None,
         ttl: float | None = None,
+        memo: bool = False,
+        fresh: bool = False,
     ) -> None:
         self._options = make_options(
-            label=label, retries=retries, at_most_once=at_most_once, walltime=walltime, ttl=ttl
+            label=label,
+            retries=retries,
+            at_most_once=at_most_once,
+            walltime=walltime,
+            ttl=ttl,
+            memo=memo,
+            fresh=fresh,
         )
         self._connection = (client or FuncXClient()).connection
         self.endpoint = self._connection.endpoint(endpoint)

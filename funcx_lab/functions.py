@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from funcx_lab.errors import UsageError
 from funcx_lab.freshness import Snapshot
@@ -32,6 +33,7 @@ class Functions:
         self._transport = transport
         self._known: weakref.WeakKeyDictionary[Callable[..., Any], _Known] = weakref.WeakKeyDictionary()
         self._by_content: dict[tuple[str, str], str] = {}
+        self._codes: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def find(self, function: Callable[..., Any]) -> str:
@@ -72,13 +74,29 @@ class Functions:
             "function_name": name,
             "format": "funcx-lab",
             "body": base64.b64encode(packed.body).decode("ascii"),
+            "meta": {"code_sha256": packed.code or packed.sha256},
         }
         if description is not None:
             document["description"] = description
         # Registering the same content again gives the same id, so it may be repeated.
         answer = self._transport.json("POST", "/v3/functions", document, repeatable=True)
         function_id = self._by_content[key] = str(answer["function_uuid"])
+        self._codes[function_id] = packed.code or packed.sha256
         return function_id
+
+    def code(self, function_id: str) -> str:
+        """Return the key of a function's code, the hex digest of what it says.
+
+        Raises
+        ------
+        FunctionNotFound, TransportError, ServiceError
+            If another process registered it, and the service cannot say.
+        """
+        known = self._codes.get(function_id)
+        if known is None:
+            record = self._transport.json("GET", f"/v2/functions/{quote(function_id, safe='')}")
+            known = self._codes[function_id] = str(record["meta"].get("code_sha256") or record["sha256"])
+        return known
 
     def forget(self) -> None:
         """Register functions anew at their next use: the service has lost some."""

@@ -9,7 +9,11 @@ from funcx_lab.protocol.messages import LABEL_LIMIT, LONGEST_S, RETRIES_LIMIT, T
 
 #: Keywords of calls that also take the function's own; the prefix keeps them apart.
 _PREFIX = "task_"
-_NAMES = ("label", "retries", "at_most_once", "walltime", "ttl")
+_NAMES = ("label", "retries", "at_most_once", "walltime", "ttl", "memo", "fresh")
+
+#: Stands for the key of the code, which `funcx_lab.connection.Connection.submit` fills in.
+KEY_TO_COME = ""
+_NOTHING = TaskOptions()
 
 
 def make_options(
@@ -19,6 +23,8 @@ def make_options(
     at_most_once: bool = False,
     walltime: float | None = None,
     ttl: float | None = None,
+    memo: bool = False,
+    fresh: bool = False,
 ) -> TaskOptions | None:
     """Return options, or None if nothing is asked.
 
@@ -37,6 +43,11 @@ def make_options(
     ttl : float, optional
         End it with `TaskExpired` when it has not ended so many seconds after the service got it; 14 days
         unless the service says otherwise.
+    memo : bool
+        Take the stored result of the same call if there is one: same code, arguments, endpoint and packages
+        there. Of a call that runs, the result is stored for the next one.
+    fresh : bool
+        With ``memo``, and on its own the same: run it even so, and store the result.
 
     Raises
     ------
@@ -45,21 +56,23 @@ def make_options(
     """
     if isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= RETRIES_LIMIT:
         raise UsageError(f"retries must be a whole number from 0 to {RETRIES_LIMIT:,}, not {retries!r}.")
-    if not isinstance(at_most_once, bool):
-        raise UsageError(f"at_most_once must be True or False, not {at_most_once!r}.")
+    for name, value in (("at_most_once", at_most_once), ("memo", memo), ("fresh", fresh)):
+        if not isinstance(value, bool):
+            raise UsageError(f"{name} must be True or False, not {value!r}.")
     if label is not None and (not isinstance(label, str) or len(label) > LABEL_LIMIT):
         raise UsageError(f"label must be text of at most {LABEL_LIMIT} characters, not {label!r:.80}.")
     if retries and at_most_once:
         raise UsageError("retries and at_most_once exclude each other: say which of the two you mean.")
-    if label is None and not retries and not at_most_once and walltime is None and ttl is None:
-        return None
-    return TaskOptions(
+    asked = TaskOptions(
         walltime_s=_seconds("walltime", walltime),
         at_most_once=at_most_once,
         label=label,
         retries=retries,
         ttl_s=_seconds("ttl", ttl),
+        memo=KEY_TO_COME if memo or fresh else None,
+        fresh=fresh,
     )
+    return None if asked == _NOTHING else asked
 
 
 def take_options(keywords: dict[str, Any]) -> TaskOptions | None:

@@ -15,6 +15,7 @@ from funcx_lab.serialize import cell as _cell
 from funcx_lab.serialize import mapped_cell as _mapped_cell
 from funcx_lab.serialize.cell import CellResult
 from funcx_lab.serialize.chunks import in_chunks
+from funcx_lab.serialize.code_keys import key_of_cell, key_of_parts
 from funcx_lab.serialize.display import collect_figures, mimebundle
 from funcx_lab.serialize.exceptions import pack_exception, unpack_exception
 from funcx_lab.serialize.functions import PackedFunction, pack_function, unpack_function
@@ -72,7 +73,7 @@ def pack_cell(
     block = _cell.pack(
         source, filename=filename, first_line=first_line, inputs=inputs, outputs=outputs, imports=imports
     )
-    return PackedFunction.of("cell", block)
+    return PackedFunction.of("cell", block, key_of_cell(source, outputs, imports))
 
 
 def map_cell(cell: PackedFunction, names: list[str], shared: Payload) -> PackedFunction:
@@ -87,4 +88,5 @@ def map_cell(cell: PackedFunction, names: list[str], shared: Payload) -> PackedF
     shared : Payload
         The arguments that every item gets, made by `pack_arguments`.
     """
-    return PackedFunction.of(cell.name, _mapped_cell.pack(cell.body, names, shared))
+    block = _mapped_cell.pack(cell.body, names, shared)
+    return PackedFunction.of(cell.name, block, key_of_parts(cell.code, names, shared.sha256()))

@@ -14,7 +14,8 @@ from typing import Any
 from funcx_lab.errors import CannotDeserialize, CannotSerialize, MalformedMessage, UsageError
 from funcx_lab.protocol import payload
 from funcx_lab.protocol.payload import Buffer
-from funcx_lab.serialize import cell, mapped_cell, origin, rebuild, source, values
+from funcx_lab.serialize import cell, mapped_cell, origin, source, values
+from funcx_lab.serialize.code_keys import AsCallable, key_of_function
 from funcx_lab.serialize.code_objects import global_names, line_of
 
 #: The hub service takes functions up to this many bytes.
@@ -33,17 +34,21 @@ class PackedFunction:
         A payload.
     sha256 : str
         Hex digest of the body.
+    code : str
+        Hex digest of what the code says: equal for two bodies that differ in comments or place only.
     """
 
     name: str
     body: bytes
     sha256: str
+    code: str = ""
 
     @classmethod
-    def of(cls, name: str, block: payload.Payload) -> PackedFunction:
-        """Return ``block`` under ``name``."""
+    def of(cls, name: str, block: payload.Payload, code: str = "") -> PackedFunction:
+        """Return ``block`` under ``name``; its bytes stand for its code when nothing else does."""
         body = block.tobytes()
-        return cls(name, body, hashlib.sha256(body).hexdigest())
+        sha256 = hashlib.sha256(body).hexdigest()
+        return cls(name, body, sha256, code or sha256)
 
 
 def pack_function(function: Callable[..., Any]) -> PackedFunction:
@@ -62,23 +67,14 @@ def pack_function(function: Callable[..., Any]) -> PackedFunction:
         raise UsageError(f"A function is needed, not {type(function).__name__} {function!r:.80}.")
     name = _name_of(function)
     try:
-        form, parts = values.encode(_Callable(function))
+        form, parts = values.encode(AsCallable(function))
     except CannotSerialize as err:
         raise _explain(function, err) from None
-    packed = PackedFunction.of(name, payload.pack("source" if form == "pickle" else form, parts))
+    code = key_of_function(function) if form == "pickle" else ""
+    packed = PackedFunction.of(name, payload.pack("source" if form == "pickle" else form, parts), code)
     if len(packed.body) > FUNCTION_LIMIT:
         raise _too_large(function, len(packed.body))
     return packed
-
-
-class _Callable:
-    """Keeps a function from being looked at as a value."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self.function = function
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return rebuild.identity, (self.function,)
 
 
 def _name_of(function: Callable[..., Any]) -> str:

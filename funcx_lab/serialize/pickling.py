@@ -8,6 +8,7 @@ and closure it uses; what has no source travels as dill's bytecode, and the stre
 from __future__ import annotations
 
 import _thread
+import ast
 import enum
 import functools
 import io
@@ -82,6 +83,18 @@ def dumps(value: Any) -> Stream:
     Exception
         Whatever pickling raised; callers name what they were sending.
     """
+    return _dumps(value, _Pickler)
+
+
+def dumps_for_key(value: Any) -> Stream:
+    """Return ``value`` as a stream that is the same whatever comments, blank lines and place its code has.
+
+    Nothing can be rebuilt from it. Raises as `dumps`.
+    """
+    return _dumps(value, _KeyPickler)
+
+
+def _dumps(value: Any, make: Callable[..., _Pickler]) -> Stream:
     file = io.BytesIO()
     buffers: list[memoryview] = []
 
@@ -92,7 +105,7 @@ def dumps(value: Any) -> Stream:
         buffers.append(raw)
         return False
 
-    pickler = _Pickler(file, 5, buffer_callback=keep_out)
+    pickler = make(file, 5, buffer_callback=keep_out)
     pickler.dump(value)
     data = file.getbuffer() if file.tell() > IN_BAND_LIMIT else file.getvalue()
     return Stream(data, buffers, pickler.bound)
@@ -159,7 +172,7 @@ class _Pickler(pickle.Pickler):
         except CannotSerialize:
             return self.by_dill(function)
         cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
-        where = (place.unit.wire, place.name, place.line, place.index, place.count)
+        where = self.place_form(place)
         space = self._space(function.__globals__)
         arguments = (space, where, function.__name__, function.__qualname__, cells)
         state = self._state_of(function, space, list(cells.values()))
@@ -200,13 +213,21 @@ class _Pickler(pickle.Pickler):
         space = self._space(globals_of(cls))
         names = class_names(unit, cls.__name__)
         needed = captured(space, names.now, names.attributes)
-        arguments = (space, unit.wire, cls.__name__, rebuild.class_id(cls), needed)
+        arguments = (space, *self.class_form(unit, cls), needed)
         state = {
             **captured(space, names.later, names.attributes),
             "space": space,
             "changed": changed(cls, unit),
         }
         return rebuild.make_class, arguments, state, None, None, rebuild.fill_class
+
+    def place_form(self, place: source.Place) -> tuple[Any, ...]:
+        """Return how the text of a function travels."""
+        return place.unit.wire, place.name, place.line, place.index, place.count
+
+    def class_form(self, unit: source.Unit, cls: type) -> tuple[Any, ...]:
+        """Return how the text and the identity of a class travel."""
+        return unit.wire, cls.__name__, rebuild.class_id(cls)
 
     def reduce_module(self, module: ModuleType) -> Any:
         name = module.__name__
@@ -229,6 +250,27 @@ class _Pickler(pickle.Pickler):
 
     def reduce_type_variable(self, variable: TypeVar) -> Any:
         return NotImplemented if origin.is_installed(variable.__module__) else (TypeVar, (variable.__name__,))
+
+
+class _KeyPickler(_Pickler):
+    """Writes what code says, not how it is written or where it stands."""
+
+    def persistent_id(self, thing: Any) -> Any:
+        """Return what stands for text and sets; None for all else.
+
+        Whether two equal texts are one object, and the order of a set, differ from process to process.
+        """
+        if type(thing) is str:
+            return thing.encode("utf-8", "surrogatepass")
+        if type(thing) in (set, frozenset):
+            return type(thing).__name__.encode(), sorted(thing, key=repr)
+        return None
+
+    def place_form(self, place: source.Place) -> tuple[Any, ...]:
+        return ast.dump(place.unit.tree()), place.name, place.index
+
+    def class_form(self, unit: source.Unit, cls: type) -> tuple[Any, ...]:
+        return ast.dump(unit.tree()), cls.__name__
 
 
 _Reducer = Callable[[_Pickler, Any], Any]

@@ -31,7 +31,7 @@ from funcx_lab.errors import (
     TaskNotFound,
     TaskPending,
 )
-from funcx_lab.protocol.messages import ObjectRef
+from funcx_lab.protocol.messages import FunctionBody, ObjectRef
 from funcx_lab.protocol.payload import INLINE_LIMIT
 from funcx_lab.protocol.stream import (
     Cancelled,
@@ -45,6 +45,7 @@ from funcx_lab.protocol.stream import (
     Submit,
     Submitted,
     Subscribe,
+    TaskCall,
     TaskEvents,
     Watch,
     client_codec,
@@ -63,6 +64,7 @@ class StandIn:
 
     def __init__(self) -> None:
         self.functions: dict[str, bytes] = {}
+        self.names: dict[str, str] = {}
         self.objects: dict[str, bytes] = {}
         self.tasks: dict[str, tuple[Submit, NewTask]] = {}
         self.outcomes: dict[str, OutcomeItem] = {}
@@ -171,6 +173,15 @@ class StandIn:
         item = OutcomeItem(len(self.outcomes) + 1, task.task_id, state, result, ref, error, "endpoint")
         self.outcomes[task.task_id] = item
         return item
+
+    def call(self, task_id: str) -> TaskCall:
+        submit, task = self.tasks[task_id]
+        key = submit.function_id
+        body = self.functions[key]
+        sha256 = hashlib.sha256(body).hexdigest()
+        function = FunctionBody(key, sha256, "funcx-lab", self.names[key], body)
+        call = TaskCall(task_id, submit.group_id, "1", submit.endpoint, function, task.payload, task.object)
+        return msgspec.structs.replace(call, options=submit.options)
 
     def cancel(self, task_id: str) -> bool:
         if task_id not in self.tasks:
@@ -284,6 +295,7 @@ class RestHandler(tornado.web.RequestHandler):
             body = base64.b64decode(document["body"])
             name = hashlib.sha256(document["function_name"].encode() + body).hexdigest()
             self.standin.functions[name] = body
+            self.standin.names[name] = document["function_name"]
             self.finish({"function_uuid": name})
         else:
             self.finish({"endpoint_id": "1", "enrolment_token": "t", "got": document})
@@ -300,6 +312,8 @@ class RestHandler(tornado.web.RequestHandler):
             self.finish(self.standin.objects[parts[2]])
         elif task_id not in self.standin.tasks:
             self.fail(TaskNotFound())
+        elif path.endswith("/call"):
+            self.finish(msgspec.msgpack.encode(self.standin.call(task_id)))
         elif path.endswith("/result"):
             if outcome is None:
                 self.fail(TaskPending())

@@ -70,6 +70,31 @@ def test_the_snippet_of_the_talk(client) -> None:
     assert client.get_endpoint_status("local")["status"] == "online"
 
 
+def test_a_stored_result_stands_for_the_same_call(client) -> None:
+    def token(x):
+        import uuid
+
+        print("made")
+        return x, uuid.uuid4().hex
+
+    with Executor("local", client, memo=True) as executor:
+        first = executor.submit(token, 1)
+        made = first.result(60)
+        again = executor.submit(token, 1)
+        assert again.result(60) == made
+        assert executor.submit(token, 2).result(60) != made
+    task = client.get_task(again.task_id)
+    assert (task["reused_from"], task["attempts"]) == (first.task_id, 0)
+    assert task["saved_s"] >= 0
+    assert task["code_hash"] == client.get_task(first.task_id)["code_hash"]
+    with client.follow(again.task_id) as events:
+        assert [event.data for _, event in events if event.kind == "stdout"] == ["made\n"]
+    retried = client.retry(again.task_id)
+    assert retried.result(60) != made
+    assert client.get_task(retried.task_id)["repeats"] == again.task_id
+    assert client.submit(token, 1, endpoint="local", task_memo=True).result(60) == retried.result()
+
+
 def test_batch_with_a_failing_task(client) -> None:
     def divide(x, y):
         return x / y

@@ -41,6 +41,8 @@ class Facts:
         Is told what has been committed.
     condition : callable
         Returns the condition of an endpoint.
+    environment : callable, optional
+        Returns the digest of the packages at an endpoint.
     clock : callable
         Unix seconds.
     admission : Admission, optional
@@ -54,6 +56,7 @@ class Facts:
         feed: Feed,
         condition: Callable[[str], Condition],
         *,
+        environment: Callable[[str], str] = lambda endpoint_id: "",
         clock: Callable[[], float] = time.time,
         admission: Admission | None = None,
     ) -> None:
@@ -61,6 +64,7 @@ class Facts:
         self._writer = writer
         self._feed = feed
         self._condition = condition
+        self._environment = environment
         self._clock = clock
         self._admission = admission or Admission()
         feed.when_followed(lambda task_id: self._note_waits([task_id]))
@@ -74,8 +78,12 @@ class Facts:
         done: Callable[[Verdict | None], None],
     ) -> None:
         """Judge results at their turn; ``done`` gets the verdict after the commit, None if that failed."""
+        environment = self._environment(endpoint.endpoint_id)
         self._judge(
-            lambda connection: self._writer.store_results(connection, endpoint, results, self._clock()), done
+            lambda connection: self._writer.store_results(
+                connection, endpoint, results, self._clock(), environment
+            ),
+            done,
         )
 
     def store_losses(

@@ -150,8 +150,9 @@ class Submitting:
         """Insert tasks, and end at once those whose result is stored: no commit shows them waiting."""
         inserted = self._writer.insert(connection, new)
         ended: list[Ended] = []
+        environment = "" if new.memo is None else new.memo.environment
         for task_id, memo in inserted.memos.items():
-            ended += self._outcomes.reuse(connection, task_id, memo, new.received)
+            ended += self._outcomes.reuse(connection, task_id, memo, environment, new.received)
         return inserted, ended
 
     def _memo(self, endpoint_id: str, options: TaskOptions | None) -> Memo | None:

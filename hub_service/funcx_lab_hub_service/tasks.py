@@ -74,7 +74,10 @@ class Tasks:
         self._outcomes = OutcomeWriter(numbers.__next__)
         #: what endpoints report goes here
         self.facts = Facts(
-            database, self._outcomes, feed, endpoints.condition, clock=clock, admission=self._admission
+            *(database, self._outcomes, feed, endpoints.condition),
+            environment=endpoints.environment_hash,
+            clock=clock,
+            admission=self._admission,
         )
         self._intake = Submitting(
             database, endpoints, functions, self._admission, clock, self._outcomes, self.facts.publish

@@ -133,14 +133,15 @@ def _insert_rows(
     deadline = None if ttl is None else new.received + ttl
     return connection.executemany(
         "INSERT OR IGNORE INTO tasks (id, task_id, owner, grp, endpoint, function, state, options, tag,"
-        " session, received, size, deadline, input_hash, memo)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " session, received, size, deadline, input_hash, memo, environment)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             (
                 *(key, task.task_id, owner, group, new.endpoint, new.function),
                 *(QUEUED if tag is None else RECEIVED, options, tag, tag and new.session),
                 *(new.received, len(task.payload), deadline, digest[:HASH_LENGTH]),
                 None if new.memo is None else new.memo.key(new.owner, digest),
+                None if new.memo is None else new.memo.environment,
             )
             for key, task, tag in rows
             for digest in (_digest(task),)

@@ -35,7 +35,8 @@ from funcx_lab_hub_service.store.users import count_late
 _WITHOUT_RESULT = (TaskState.CANCELLED, TaskState.EXPIRED)
 
 _SELECT = """SELECT t.id, t.task_id, t.state, t.owner, u.name, g.group_id, t.endpoint, e.endpoint_id, eu.name,
-    t.received, t.started, t.events, t.tag, t.losses, t.session, t.size, t.execution
+    t.received, t.started, t.events, t.tag, t.losses, t.session, t.size, t.memo IS NOT NULL,
+    t.execution
     FROM tasks t JOIN task_groups g ON g.id = t.grp JOIN users u ON u.id = t.owner
     JOIN endpoints e ON e.id = t.endpoint JOIN users eu ON eu.id = e.owner"""
 
@@ -87,13 +88,15 @@ class _Task:
 
     __slots__ = (
         *("key", "task_id", "state", "owner_key", "owner", "group_id", "endpoint", "endpoint_id"),
-        *("endpoint_owner", "received", "started", "events", "tag", "losses", "session", "size", "execution"),
+        *("endpoint_owner", "received", "started", "events", "tag", "losses", "session", "size", "has_memo"),
+        "execution",
     )
 
     def __init__(self, row: Sequence[Any]) -> None:
         (self.key, self.task_id, self.state, self.owner_key, self.owner, self.group_id) = row[:6]
         (self.endpoint, self.endpoint_id, self.endpoint_owner, self.received, self.started) = row[6:11]
-        (self.events, self.tag, self.losses, self.session, self.size, self.execution) = row[11:]
+        (self.events, self.tag, self.losses, self.session, self.size) = row[11:16]
+        self.has_memo, self.execution = row[16:]
 
     @property
     def out(self) -> Out:
@@ -123,8 +126,9 @@ class OutcomeWriter:
         endpoint: EndpointRecord,
         results: Iterable[ResultItem],
         now: float,
+        environment: str = "",
     ) -> Verdict:
-        """Judge outcomes that an endpoint sent."""
+        """Judge outcomes that an endpoint sent; ``environment`` is the digest of its packages."""
         verdict, group = Verdict(), _Group(connection)
         for result in results:
             task = _find(connection, result.task_id)
@@ -138,6 +142,8 @@ class OutcomeWriter:
                 new = event_log.append(connection, task.key, task.events, result.events)
                 task.events += len(new)
                 task.execution = result.execution
+                if task.has_memo:
+                    reuse.note_environment(connection, task.key, environment)
                 verdict.ended.append(self._end(group, task, checked(result.outcome), now, new))
             elif _is_other(task, group, result):
                 count_late(connection, task.owner_key)
@@ -169,10 +175,12 @@ class OutcomeWriter:
         group.flush()
         return verdict
 
-    def reuse(self, connection: sqlite3.Connection, task_id: str, memo: bytes, now: float) -> list[Ended]:
+    def reuse(
+        self, connection: sqlite3.Connection, task_id: str, memo: bytes, environment: str, now: float
+    ) -> list[Ended]:
         """End a task that has just gone in with the result of the same call, if one is stored."""
         task = _find(connection, task_id)
-        earlier = None if task is None else reuse.find(connection, memo, task.owner_key)
+        earlier = None if task is None else reuse.find(connection, memo, task.owner_key, environment)
         if task is None or earlier is None or task.state >= FINAL:
             return []
         group, new = _Group(connection), reuse.give(connection, task.key, task.events, earlier)

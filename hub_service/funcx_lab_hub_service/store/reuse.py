@@ -29,7 +29,7 @@ class Memo:
     code : str
         Key of the code.
     endpoint_id, environment : str
-        Where they run, and the digest of the packages there; ``""`` if that is not known.
+        Where they run, and the digest of the packages there now; ``""`` if that is not known.
     requires : tuple of str
         Packages asked for.
     fresh : bool
@@ -45,6 +45,8 @@ class Memo:
     def key(self, owner: str, arguments: str) -> bytes:
         """Return the digest that calls share when one's result may stand for the other's.
 
+        The environment is no part of it: what made a result is known when it is there.
+
         Parameters
         ----------
         owner : str
@@ -52,7 +54,7 @@ class Memo:
         arguments : str
             Hex SHA-256 of the packed arguments.
         """
-        parts = (owner, self.code, arguments, self.endpoint_id, self.environment, self.requires)
+        parts = (owner, self.code, arguments, self.endpoint_id, self.requires)
         return hashlib.sha256(_encode(parts)).digest()
 
 
@@ -66,13 +68,21 @@ class Earlier:
     reused: Reused
 
 
-def find(connection: sqlite3.Connection, memo: bytes, owner: int) -> Earlier | None:
-    """Return the owner's newest task of this key that succeeded and is not purged."""
+def note_environment(connection: sqlite3.Connection, task: int, environment: str) -> None:
+    """Note what made a result: the packages there now, unless there were others when the task came in."""
+    connection.execute(
+        "UPDATE tasks SET environment = CASE WHEN environment IN ('', ?1) THEN ?1 END WHERE id = ?2",
+        (environment, task),
+    )
+
+
+def find(connection: sqlite3.Connection, memo: bytes, owner: int, environment: str) -> Earlier | None:
+    """Return the owner's newest task of this key that succeeded in this environment and is not purged."""
     row = connection.execute(
         "SELECT t.id, t.task_id, t.execution, t.received, t.started, t.ended, t.worker, t.reused, r.payload,"
         " r.object, r.size FROM tasks t LEFT JOIN results r ON r.task = t.id"
-        " WHERE t.memo = ? AND t.owner = ? AND t.state = ? ORDER BY t.id DESC LIMIT 1",
-        (memo, owner, _SUCCESS),
+        " WHERE t.memo = ? AND t.environment = ? AND t.owner = ? AND t.state = ? ORDER BY t.id DESC LIMIT 1",
+        (memo, environment, owner, _SUCCESS),
     ).fetchone()
     if row is None:
         return None

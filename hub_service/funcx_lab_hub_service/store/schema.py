@@ -119,11 +119,12 @@ def m002_retention(database: sqlite_utils.Database) -> None:
     crash_point("hub.migrating")
 
 
-#: ``input_hash`` begins the SHA-256 of the arguments, ``memo`` names code, arguments and environment,
-#: ``reused`` tells of the earlier run whose result a task was given.
+#: ``input_hash`` begins the SHA-256 of the arguments, ``memo`` names a call whose result may be used
+#: again, ``environment`` the packages that made it, ``reused`` the earlier run whose result a task was given.
 _REUSE = """
 ALTER TABLE tasks ADD COLUMN input_hash TEXT NOT NULL DEFAULT '';
 ALTER TABLE tasks ADD COLUMN memo BLOB;
+ALTER TABLE tasks ADD COLUMN environment TEXT;
 ALTER TABLE tasks ADD COLUMN reused BLOB;
 CREATE INDEX memos ON tasks (memo) WHERE memo IS NOT NULL
 """

@@ -148,6 +148,21 @@ def test_other_packages_at_the_endpoint_make_another_call(tools: Any) -> None:
             assert not core.tasks.record(ME, waits).state.is_final
             installed("a")
             assert state(core, await core.submit_one(options=MEMO)) is TaskState.SUCCESS
+            await core.end(waits)  # began among "b", ended among "a"
+            installed("b")
+            assert not core.tasks.record(ME, await core.submit_one(options=MEMO)).state.is_final
+
+    tools.run(main())
+
+
+def test_the_first_report_of_packages_comes_while_a_call_runs(tools: Any) -> None:
+    async def main() -> None:
+        async with tools.opened() as core:
+            first = await core.submit_one(options=MEMO)
+            environment = Environment("worker", "3.12.4", "a" * 64, {}, {})
+            core.endpoints.set_environment(core.endpoint_id, environment)
+            await core.end(first)
+            assert state(core, await core.submit_one(options=MEMO)) is TaskState.SUCCESS
 
     tools.run(main())
 

@@ -142,7 +142,7 @@ def _run(
     if count := end_leftovers(files.directory, mark=MARK):
         log.warning("ended %d processes that an earlier agent left running", count)
     if embedded and not files.config.exists():
-        write_private(files.config, template(files.name))
+        write_private(files.config, template(files.name, allow_requirements=True))
     config = load_config(files.config)
     if not embedded and files.enrolment() is None:
         raise ConfigError(

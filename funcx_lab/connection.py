@@ -8,6 +8,7 @@ from urllib.parse import quote
 import msgspec
 
 from funcx_lab.config import Service
+from funcx_lab.environment_book import book_of
 from funcx_lab.errors import (
     FunctionNotFound,
     FuncxLabError,
@@ -54,6 +55,7 @@ class Connection:
     def __init__(self, service: Service, timeout: float | None = None, *, trust: bool = False) -> None:
         self.transport = Transport(service, READ_TIMEOUT_S if timeout is None else timeout)
         self.functions = Functions(self.transport)
+        self.environments = book_of(self.transport)
         self.trust = trust
         self._stream: Stream | None = None
 

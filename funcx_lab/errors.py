@@ -6,6 +6,7 @@ FuncxLabError
 ├─ ConfigError                           a settings or config file that cannot be used
 │  ├─ MissingExtra
 │  └─ ServiceStartError
+├─ EnvMismatch                           the endpoint lacks what the call imports; nothing was sent
 ├─ TransportError                        no answer from the hub service
 │  ├─ ServiceUnreachable
 │  └─ ServiceTimeout (TimeoutError)
@@ -49,6 +50,7 @@ __all__ = [
     "Conflict",
     "EndpointLost",
     "EndpointNotFound",
+    "EnvMismatch",
     "FunctionNotFound",
     "FuncxLabError",
     "HashMismatch",
@@ -170,6 +172,12 @@ class ServiceStartError(ConfigError):
     """The local hub service did not start; its log says why. Try `funcx-lab doctor`."""
 
     code, number = "SERVICE_START_FAILED", "FX112"
+
+
+class EnvMismatch(FuncxLabError):
+    """The endpoint lacks a module that the call imports, or bytecode would need another Python."""
+
+    code, number, status = "ENV_MISMATCH", "FX120", 409
 
 
 class TransportError(FuncxLabError):

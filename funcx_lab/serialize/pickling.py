@@ -45,6 +45,7 @@ from funcx_lab.serialize.captured import (
     plain_annotations,
 )
 from funcx_lab.serialize.code_objects import attribute_names, global_names
+from funcx_lab.serialize.needs import Needs
 
 #: Buffers below this many bytes stay inside the stream.
 IN_BAND_LIMIT = 4096
@@ -92,6 +93,13 @@ def dumps_for_key(value: Any) -> Stream:
     Nothing can be rebuilt from it. Raises as `dumps`.
     """
     return _dumps(value, _KeyPickler)
+
+
+def dumps_noting(value: Any, needs: Needs) -> Stream:
+    """Return ``value`` as a stream, and add to ``needs`` what the other side must have; raises as `dumps`."""
+    stream = _dumps(value, functools.partial(_NotingPickler, needs))
+    needs.bound = needs.bound or stream.bound
+    return stream
 
 
 def _dumps(value: Any, make: Callable[..., _Pickler]) -> Stream:
@@ -271,6 +279,31 @@ class _KeyPickler(_Pickler):
 
     def class_form(self, unit: source.Unit, cls: type) -> tuple[Any, ...]:
         return ast.dump(unit.tree()), cls.__name__
+
+
+class _NotingPickler(_Pickler):
+    """Notes the modules that the other side must have."""
+
+    def __init__(self, needs: Needs, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._needs = needs
+        self._seen: set[object] = set()
+
+    def reducer_override(self, thing: Any) -> Any:
+        reduced = super().reducer_override(thing)
+        name = thing.__name__ if isinstance(thing, ModuleType) else getattr(thing, "__module__", None)
+        if isinstance(name, str) and name not in self._seen:
+            self._seen.add(name)
+            self._needs.add(name if origin.is_installed(name) else None)
+        return reduced
+
+    def place_form(self, place: source.Place) -> tuple[Any, ...]:
+        self._needs.add_source(place.unit.tree())
+        return super().place_form(place)
+
+    def class_form(self, unit: source.Unit, cls: type) -> tuple[Any, ...]:
+        self._needs.add_source(unit.tree())
+        return super().class_form(unit, cls)
 
 
 _Reducer = Callable[[_Pickler, Any], Any]

@@ -23,13 +23,21 @@ from funcx_lab.errors import (
 from funcx_lab.protocol import payload
 from funcx_lab.protocol.payload import Buffer, Payload
 from funcx_lab.serialize import pickling, plain, rebuild
+from funcx_lab.serialize.needs import Needs
 
 #: A format and its parts; part 0 is the body.
 Encoded: TypeAlias = tuple[str, Sequence[Buffer]]
 
 
-def encode(value: Any) -> Encoded:
+def encode(value: Any, needs: Needs | None = None) -> Encoded:
     """Return ``value`` in the first format that keeps its exact types.
+
+    Parameters
+    ----------
+    value : object
+        Anything.
+    needs : Needs, optional
+        Gets what must be there where it is opened.
 
     Raises
     ------
@@ -37,17 +45,24 @@ def encode(value: Any) -> Encoded:
         If there is none; the message says why.
     """
     parts = plain.encode(value)
-    return ("values", parts) if parts is not None else _pickled(value)
+    if parts is None:
+        return _pickled(value, needs)
+    if needs is not None and len(parts) > 1:  # arrays
+        needs.add("numpy")
+    return "values", parts
 
 
-def _pickled(value: Any) -> Encoded:
+def _pickled(value: Any, needs: Needs | None) -> Encoded:
     try:
-        stream = pickling.dumps(plain.out_of_band(value))
+        sent = plain.out_of_band(value)
+        stream = pickling.dumps(sent) if needs is None else pickling.dumps_noting(sent, needs)
     except CannotSerialize:
         raise
     except Exception as err:  # a user's __reduce__ may raise anything; dill is the second chance
         try:
             stream = pickling.dumps_by_value(value)
+            if needs is not None:
+                needs.bound = True
         except Exception:
             raise CannotSerialize(f"it cannot be pickled ({type(err).__name__}: {err})") from err
     return "dill" if stream.bound else "pickle", [stream.data, *stream.buffers]

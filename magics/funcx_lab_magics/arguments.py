@@ -95,7 +95,12 @@ def cell_parser() -> Parser:
     """Return the parser of the ``%%funcx`` line."""
     parser = Parser("%%funcx", "Run this cell at an endpoint.")
     add = parser.add_argument
-    add("target", nargs="?", metavar="ENDPOINT", help="name or id of the endpoint (default: %%funcx config)")
+    add(
+        "target",
+        nargs="?",
+        metavar="ENDPOINT",
+        help="name or id of the endpoint, or auto (default: %%funcx config)",
+    )
     add("-i", "--in", dest="include", type=name_list, metavar="A,B", help="send only these names")
     add(
         "-x", "--exclude", type=name_list, default=[], metavar="A,B", help="used by the cell, but do not send"
@@ -135,7 +140,13 @@ def cell_parser() -> Parser:
         action="store_true",
         help="the cell is a bash script; names that -i gives it are environment variables",
     )
-    add("--dry-run", action="store_true", help="say what would be sent, and run nothing")
+    add(
+        "--no-check",
+        action="store_false",
+        dest="check",
+        help="send it even if the endpoint lacks what the cell imports",
+    )
+    add("--dry-run", action="store_true", help="say what would be sent and whether it fits, and run nothing")
     add_defaults(parser)
     return parser
 

@@ -7,12 +7,14 @@ what to do.
 from __future__ import annotations
 
 import builtins
+import functools
 import types
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from funcx_lab.errors import CannotSerialize, FuncxLabError, UsageError
+from funcx_lab.serialize.needs import Needs
 from funcx_lab.serialize.values import encode
 from funcx_lab_magics.modules import import_statement, local_part, submodules
 from funcx_lab_magics.names import CellNames, Read
@@ -51,6 +53,10 @@ class Capture:
         Names, and their bytes, that the cell may need but which are too large to send unasked.
     large : list
         Names worth a hint: they are sent though nobody asked for them.
+    needs : dict
+        Name to what it needs where it is opened, for ``values``.
+    lines : dict
+        Name to the line of the body that reads it first.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -60,6 +66,8 @@ class Capture:
     imported: list[str] = field(default_factory=list)
     left_out: dict[str, int] = field(default_factory=dict)
     large: list[str] = field(default_factory=list)
+    needs: dict[str, Needs] = field(default_factory=dict)
+    lines: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -141,7 +149,7 @@ def capture(
     """
     earlier = {name: each for name, each in request.imports.items() if name not in namespace}
     _refuse_undefined(cell, names, {*namespace, *earlier, *request.exclude}, request.include)
-    found = Capture()
+    found = Capture(lines={name: read.line for name, read in names.reads.items()})
     for name in names.reads:
         if name in earlier and name not in request.exclude:
             found.imports += earlier[name]
@@ -154,8 +162,12 @@ def capture(
             found.imports += [statement, *submodules(value, paths)]
             found.imported.append(name)
         elif request.include is None or name in request.include:
-            size = _size(cell, name, value, read, request.endpoint, measure or payload_size)
+            needs = Needs()
+            how = measure or functools.partial(payload_size, needs=needs)
+            size = _size(cell, name, value, read, request.endpoint, how)
             _take(found, name, value, read, size, asked=request.include is not None)
+            if name in found.values:
+                found.needs[name] = needs
     if request.include is None:
         found.large += [name for name, size in found.sizes.items() if size >= HINT_BYTES]
         _refuse_large(found, names, request.endpoint)
@@ -222,15 +234,17 @@ def _take(found: Capture, name: str, value: object, read: Read, size: int | None
         found.sizes[name] = size
 
 
-def payload_size(value: object) -> int:
+def payload_size(value: object, needs: Needs | None = None) -> int:
     """Return how many bytes a value takes on the wire, without copying or hashing arrays.
+
+    ``needs`` gets what must be there where it is opened.
 
     Raises
     ------
     CannotSerialize
         If it cannot be sent.
     """
-    _, parts = encode(value)
+    _, parts = encode(value, needs)
     return sum(memoryview(part).nbytes for part in parts)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from funcx_lab_magics import preflight
 from funcx_lab_magics.capture import Cell
 from funcx_lab_magics.foreground import Manner, stay
 from funcx_lab_magics.manifest_line import ManifestLine
@@ -20,7 +21,7 @@ def run_cell(notebook: Notebook, options: argparse.Namespace, source: str) -> An
     Raises
     ------
     IPython.core.error.UsageError, funcx_lab.errors.FuncxLabError
-        As `prepare`; nothing was sent.
+        As `prepare` and `preflight.check`; nothing was sent.
     Exception
         As `wait`.
     """
@@ -31,14 +32,16 @@ def run_cell(notebook: Notebook, options: argparse.Namespace, source: str) -> An
         ready: ReadyCell = prepare_shell(cell, options, notebook.namespace())
     else:
         ready = prepare(cell, options, notebook.namespace(), notebook.imports)
-    notebook.last = ready
+    notebook.last = ready = preflight.place(notebook, ready)
     line = ManifestLine(shell, ready.manifest, quiet=options.quiet and not options.dry_run)
-    line.show("dry run: nothing was sent" if options.dry_run else "")
     if options.dry_run:
         return None
     task = submit(notebook, ready, line)
     line.name_task(task)
+        line.show(f"dry run: nothing was sent · {preflight.verdict(notebook, ready)}")
     if options.task:
+    line.show()
+    preflight.check(notebook, ready)
         shell.user_ns[options.task] = task
     if options.local:
         _run_here(shell, source)

@@ -107,7 +107,7 @@ def _after(
         return fragment, []
     if positional.dest in ("task", "tasks"):
         return _matching(fragment, ["last", *tasks()])
-    return _matching(fragment, endpoints())
+    return _matching(fragment, ["auto", *endpoints()] if parser.prog == "%%funcx" else endpoints())
 
 
 def _value(

@@ -56,6 +56,7 @@ class Notebook:
         self.asked: tuple[Cell, argparse.Namespace] | None = None
         self.last: ReadyCell | None = None
         self._client: tuple[str, funcx_lab.FuncXClient] | None = None
+        self._said: set[str] = set()
 
     @property
     def has_front_end(self) -> bool:
@@ -99,6 +100,12 @@ class Notebook:
     def say(self, text: str) -> None:
         """Show one grey line."""
         self.shell.display_pub.publish(data={"text/plain": text, "text/html": grey_line(text)})
+
+    def say_once(self, text: str) -> None:
+        """Show one grey line, unless this notebook was told the same before."""
+        if text not in self._said:
+            self._said.add(text)
+            self.say(text)
 
     def namespace(self) -> dict[str, Any]:
         """Return the notebook's names and its last results, without what else IPython put there."""

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from funcx_lab import serialize
+from funcx_lab.environment_book import EnvironmentBook
 from funcx_lab.errors import EndpointNotFound, FuncxLabError, TaskCancelled, TaskNotFound
 from funcx_lab.events import EventQueue
 from funcx_lab.futures import TaskFuture
@@ -28,7 +29,9 @@ class LoopbackClient:
         self.futures: dict[str, LoopbackFuture] = {}
         self.submitted: list[dict[str, Any]] = []
         self.threads: list[threading.Thread] = []
+        self.environments: dict[str, dict[str, Any]] = {}
         self.connection = SimpleNamespace(
+            environments=EnvironmentBook(lambda name: self.environments.get(name, {})),
             record=self._record,
             cancel=lambda task_id: task_id in self._cancel([task_id]),
             stream=SimpleNamespace(cancel=self._cancel),

@@ -19,6 +19,7 @@ _DETAILS = {
     "python": "Python",
     "version": "funcx-lab",
     "packages": "packages",
+    "accelerators": "accelerators",
     "workers": "workers",
     "limit": "most workers",
     "busy": "busy workers",
@@ -79,6 +80,8 @@ def _facts(endpoint: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _fact(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {version}" for name, version in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
     return "" if value is None else str(value)
 
 

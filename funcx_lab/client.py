@@ -137,7 +137,7 @@ class FuncXClient(Maps, Calls, Queries):
             Registered when first used.
         endpoint : str, optional
             Name or id; the local endpoint by default, if the service is your own.
-        task_retries, task_at_most_once, task_walltime, task_ttl, task_memo, task_fresh, task_label : optional
+        task_retries, task_walltime, task_session, task_memo, ... : optional
             Among ``kwargs``, but not the function's: see `Executor`.
 
         Raises
@@ -215,7 +215,7 @@ class FuncXClient(Maps, Calls, Queries):
             Name or id; the local endpoint by default, if the service is your own.
         function_id, function : str or callable
             A registered function's id, or the function itself.
-        task_retries, task_at_most_once, task_walltime, task_ttl, task_memo, task_fresh, task_label : optional
+        task_retries, task_walltime, task_session, task_memo, ... : optional
             Among ``kwargs``, but not the function's: see `Executor`.
 
         Raises

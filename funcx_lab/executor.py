@@ -54,6 +54,9 @@ class Executor(concurrent.futures.Executor):
     ttl : float, optional
         End a task with `TaskExpired` when it has not ended so many seconds after the hub service got it;
         14 days unless the service says otherwise.
+    session : str, optional
+        Run its calls in the session of this name: on one worker, one after another, with what earlier calls
+        of the session left in that worker's memory.
     memo : bool
         Take the stored result of the same call if there is one: same code, arguments, endpoint and packages
         there. Of a call that runs, the result is stored for the next one. For functions whose result depends
@@ -79,6 +82,7 @@ class Executor(concurrent.futures.Executor):
         at_most_once: bool = False,
         walltime: float | None = None,
         ttl: float | None = None,
+        session: str | None = None,
         memo: bool = False,
         fresh: bool = False,
     ) -> None:
@@ -88,6 +92,7 @@ class Executor(concurrent.futures.Executor):
             at_most_once=at_most_once,
             walltime=walltime,
             ttl=ttl,
+            session=session,
             memo=memo,
             fresh=fresh,
         )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from funcx_lab.errors import UsageError
-from funcx_lab.protocol.messages import LABEL_LIMIT, LONGEST_S, RETRIES_LIMIT, TaskOptions
+from funcx_lab.protocol.messages import LABEL_LIMIT, LONGEST_S, RETRIES_LIMIT, SESSION_NAME, TaskOptions
 
 #: Keywords of calls that also take the function's own; the prefix keeps them apart.
 _PREFIX = "task_"
-_NAMES = ("label", "retries", "at_most_once", "walltime", "ttl", "memo", "fresh")
+_NAMES = ("label", "retries", "at_most_once", "walltime", "ttl", "session", "memo", "fresh")
 
 #: Stands for the key of the code, which `funcx_lab.connection.Connection.submit` fills in.
 KEY_TO_COME = ""
@@ -23,6 +23,7 @@ def make_options(
     at_most_once: bool = False,
     walltime: float | None = None,
     ttl: float | None = None,
+    session: str | None = None,
     memo: bool = False,
     fresh: bool = False,
 ) -> TaskOptions | None:
@@ -43,6 +44,9 @@ def make_options(
     ttl : float, optional
         End it with `TaskExpired` when it has not ended so many seconds after the service got it; 14 days
         unless the service says otherwise.
+    session : str, optional
+        Run it in the session of this name: on one worker, one after another, with what earlier calls of the
+        session left in that worker's memory. A session ends with its worker, or when it is not used.
     memo : bool
         Take the stored result of the same call if there is one: same code, arguments, endpoint and packages
         there. Of a call that runs, the result is stored for the next one.
@@ -52,7 +56,8 @@ def make_options(
     Raises
     ------
     UsageError
-        For a value that makes no sense, and for ``retries`` together with ``at_most_once``.
+        For a value that makes no sense, for ``retries`` together with ``at_most_once``, and for ``memo``
+        together with ``session``.
     """
     if isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= RETRIES_LIMIT:
         raise UsageError(f"retries must be a whole number from 0 to {RETRIES_LIMIT:,}, not {retries!r}.")
@@ -63,12 +68,19 @@ def make_options(
         raise UsageError(f"label must be text of at most {LABEL_LIMIT} characters, not {label!r:.80}.")
     if retries and at_most_once:
         raise UsageError("retries and at_most_once exclude each other: say which of the two you mean.")
+    if session is not None and not (isinstance(session, str) and SESSION_NAME.fullmatch(session)):
+        raise UsageError(
+            f"session must be a name of at most 64 letters, digits, _, - and dots, not {session!r:.80}."
+        )
+    if session is not None and (memo or fresh):
+        raise UsageError("memo and session exclude each other: what a session holds is not known here.")
     asked = TaskOptions(
         walltime_s=_seconds("walltime", walltime),
         at_most_once=at_most_once,
         label=label,
         retries=retries,
         ttl_s=_seconds("ttl", ttl),
+        session=session,
         memo=KEY_TO_COME if memo or fresh else None,
         fresh=fresh,
     )

@@ -10,6 +10,7 @@ Times are Unix seconds by the sender's clock and are for display only.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Generic, TypeAlias, TypeVar
 
@@ -25,6 +26,8 @@ MESSAGE_TARGET = 4 * 1024 * 1024
 
 #: The longest walltime and time to live, in seconds (ten years): clocks end somewhere behind it.
 LONGEST_S = 10 * 365 * 86400.0
+#: What a session may be called.
+SESSION_NAME = re.compile(r"[\w.-]{1,64}")
 #: Characters of a label, and how often a call may be run again when asked to.
 LABEL_LIMIT, RETRIES_LIMIT = 200, 1_000_000
 

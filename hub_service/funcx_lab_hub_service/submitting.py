@@ -18,7 +18,7 @@ from funcx_lab.errors import (
     PayloadTooLarge,
     TaskGone,
 )
-from funcx_lab.protocol.messages import LABEL_LIMIT, LONGEST_S, RETRIES_LIMIT, TaskOptions
+from funcx_lab.protocol.messages import LABEL_LIMIT, LONGEST_S, RETRIES_LIMIT, SESSION_NAME, TaskOptions
 from funcx_lab.protocol.stream import NewTask, Refusal
 from funcx_lab_hub_service.access import may_create
 from funcx_lab_hub_service.admission import Admission
@@ -230,6 +230,10 @@ def _check_options(options: TaskOptions | None) -> None:
         seconds = getattr(options, name)
         if seconds is not None and not 0 < seconds <= LONGEST_S:
             raise InvalidRequest(f"options.{name}={seconds!r} must be above 0 seconds, ten years at most.")
+    if options.session is not None and not SESSION_NAME.fullmatch(options.session):
+        raise InvalidRequest(
+            f"options.session={options.session[:80]!r} must be at most 64 letters, digits, _, - and dots."
+        )
     if options.memo is not None and (options.session is not None or not _SHA256.fullmatch(options.memo)):
         raise InvalidRequest(
             "options.memo is a SHA-256 in hex, and goes without a session: what a session holds has no key."

@@ -26,11 +26,11 @@ def test_nothing_asked_is_nothing_sent(standin, client) -> None:
 def test_an_executor_asks_for_all_its_calls(standin, client) -> None:
     with Executor("cluster", client, label="fit", retries=2, walltime=60, ttl=3600) as executor:
         executor.submit(keywords).result(10)
-    with Executor("cluster", client, at_most_once=True) as executor:
+    with Executor("cluster", client, at_most_once=True, session="warm") as executor:
         executor.submit(keywords).result(10)
     assert [message.options for message in standin.messages(Submit)] == [
         ASKED,
-        TaskOptions(at_most_once=True),
+        TaskOptions(at_most_once=True, session="warm"),
     ]
 
 
@@ -70,6 +70,11 @@ def test_calls_of_a_batch_ask_each_for_itself(standin, client) -> None:
         ({"walltime": float("inf")}, "walltime"),
         ({"ttl": float("nan")}, "ttl"),
         ({"ttl": -5}, "ttl"),
+        ({"session": ""}, "session"),
+        ({"session": "two words"}, "session"),
+        ({"session": "x" * 65}, "session"),
+        ({"session": 7}, "session"),
+        ({"session": "warm", "memo": True}, "exclude"),
     ],
 )
 def test_what_makes_no_sense_is_said_before_anything_is_sent(standin, client, asked, word) -> None:

@@ -220,6 +220,7 @@ def test_a_later_outcome_is_acknowledged_and_counted_and_a_repeat_is_not(tools: 
         TaskOptions(retries=-1),
         TaskOptions(retries=1_000_001),
         TaskOptions(retries=1, at_most_once=True),
+        TaskOptions(session="two words"),
     ],
 )
 def test_options_that_cannot_be_are_refused(tools: Any, options: TaskOptions) -> None:

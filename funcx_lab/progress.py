@@ -93,10 +93,11 @@ class Failures(dict[int, BaseException]):
             return "No item failed."
         item = min(self)
         error = self[item]
-        text = _remote_traceback(error) or f"{type(error).__name__}: {error}"
+        text = remote_traceback(error) or f"{type(error).__name__}: {error}"
         return f"{len(self)} failed: {self.words()}\nThe first, item {item}:\n{text.rstrip()}"
 
 
-def _remote_traceback(error: BaseException) -> str:
+def remote_traceback(error: BaseException) -> str:
+    """Return the traceback of where an exception was raised, at its endpoint; ``""`` if there is none."""
     told = [getattr(each, "details", {}).get("traceback") for each in (error, error.__cause__)]
     return str(next(filter(None, told), ""))

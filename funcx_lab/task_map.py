@@ -16,6 +16,7 @@ from funcx_lab.progress import Failures, Progress
 from funcx_lab.protocol.states import TaskState
 
 T = TypeVar("T")
+M = TypeVar("M", bound="TaskMap[Any]")
 
 #: The hub service is asked what runs at most this often (seconds).
 ASK_EVERY_S = 1.0
@@ -93,13 +94,26 @@ class TaskMap(Sequence["concurrent.futures.Future[T]"], Generic[T]):
             self._futures[item] = future
         return future
 
+    @property
+    def tasks(self) -> list[MapTask]:
+        """The tasks that answer for the items."""
+        return list(self._tasks)
+
+    def task_of(self, item: int) -> MapTask:
+        """Return the task that answers for an item."""
+        return self._task_of[item]
+
     def value(self, raw: Any) -> T:
         """Return the value of an item of what its call returned."""
         return raw  # type: ignore[no-any-return]  # a cell's map makes something else of it
 
     def done_results(self) -> dict[int, T]:
         """Return the values of the items that have ended well so far, by their numbers; does not wait."""
-        return {item: value for item, (value, error) in self._outcomes() if error is None}
+        return {item: self.value(raw) for item, raw in self.raw_results().items()}
+
+    def raw_results(self) -> dict[int, Any]:
+        """Return what the calls of those items returned."""
+        return {item: raw for item, (raw, error) in self._outcomes() if error is None}
 
     def failures(self) -> Failures:
         """Return the items that have failed so far, to their exceptions; does not wait."""
@@ -109,6 +123,10 @@ class TaskMap(Sequence["concurrent.futures.Future[T]"], Generic[T]):
             for item in task.failed()
             if (error := task.outcome(item)[1]) is not None
         )
+
+    def describe(self, failures: Failures) -> str:
+        """Return in words and lines what failed: counts by type, the first in full."""
+        return repr(failures)
 
     def results(self, timeout: float | None = None, *, no_raise: bool = False) -> list[T]:
         """Wait for all items and return their values, in order.
@@ -138,15 +156,15 @@ class TaskMap(Sequence["concurrent.futures.Future[T]"], Generic[T]):
             raise self._noted(failures)
         outcomes = dict(self._outcomes())
         return [
-            cast("T", value if error is None else error) for _, (value, error) in sorted(outcomes.items())
+            cast("T", self.value(raw) if error is None else error)
+            for _, (raw, error) in sorted(outcomes.items())
         ]
 
     def _outcomes(self) -> Iterator[tuple[int, tuple[Any, BaseException | None]]]:
         for task in list(self._tasks):
             if task.done():
                 for item in task.items:
-                    value, error = task.outcome(item)
-                    yield item, (None if error is not None else self.value(value), error)
+                    yield item, task.outcome(item)
 
     def _noted(self, failures: Failures) -> BaseException:
         first = min(failures)
@@ -212,7 +230,7 @@ class TaskMap(Sequence["concurrent.futures.Future[T]"], Generic[T]):
             open_tasks[task_id].future.ended_by_cancel()
         return sum(len(open_tasks[task_id].items) for task_id in cancelled)
 
-    def retry_failed(self) -> TaskMap[T]:
+    def retry_failed(self: M) -> M:
         """Compute the items again that have failed so far, as new tasks of the same map; return the map.
 
         Raises
@@ -234,11 +252,6 @@ class TaskMap(Sequence["concurrent.futures.Future[T]"], Generic[T]):
         return self
 
     # --- how it looks -----------------------------------------------------------------------------
-
-    @property
-    def task_ids(self) -> list[str]:
-        """The ids of the tasks that answer for its items."""
-        return [task.future.task_id for task in self._tasks]
 
     @property
     def progress(self) -> Progress:
@@ -294,7 +307,7 @@ class TaskMap(Sequence["concurrent.futures.Future[T]"], Generic[T]):
 
     def _repr_html_(self) -> str:
         failures = self.failures()
-        details = f"<pre>{html.escape(repr(failures))}</pre>" if failures else ""
+        details = f"<pre>{html.escape(self.describe(failures))}</pre>" if failures else ""
         note = "" if failures else self.note()
         about = " · ".join(filter(None, [self.label, f"on {self.endpoint}", f"map {self.group_id}", note]))
         return self.progress.html(self.seconds, about, details)

@@ -191,6 +191,13 @@ def patience(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{err}, or -1 for never") from None
 
 
+def whole(text: str) -> int:
+    """Return a whole number, 0 or above; raises argparse.ArgumentTypeError for anything else."""
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number, 0 or above")
+    return int(text)
+
+
 def positive(text: str) -> int:
     """Return a whole number above zero; raises argparse.ArgumentTypeError for anything else."""
     if not text.isdigit() or int(text) == 0:

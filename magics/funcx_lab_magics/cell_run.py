@@ -9,6 +9,7 @@ from funcx_lab_magics import preflight
 from funcx_lab_magics.capture import Cell
 from funcx_lab_magics.foreground import Manner, stay
 from funcx_lab_magics.manifest_line import ManifestLine
+from funcx_lab_magics.map_run import run_map
 from funcx_lab_magics.notebook import Notebook
 from funcx_lab_magics.ready_cell import ReadyCell, prepare
 from funcx_lab_magics.sending import submit
@@ -28,6 +29,8 @@ def run_cell(notebook: Notebook, options: argparse.Namespace, source: str) -> An
     shell = notebook.shell
     cell = _place(shell, source)
     notebook.asked = cell, options
+    if options.map and not options.shell:
+        return run_map(notebook, options, cell)
     if options.shell:
         ready: ReadyCell = prepare_shell(cell, options, notebook.namespace())
     else:
@@ -35,13 +38,13 @@ def run_cell(notebook: Notebook, options: argparse.Namespace, source: str) -> An
     notebook.last = ready = preflight.place(notebook, ready)
     line = ManifestLine(shell, ready.manifest, quiet=options.quiet and not options.dry_run)
     if options.dry_run:
-        return None
-    task = submit(notebook, ready, line)
-    line.name_task(task)
         line.show(f"dry run: nothing was sent · {preflight.verdict(notebook, ready)}")
-    if options.task:
+        return None
     line.show()
     preflight.check(notebook, ready)
+    task = submit(notebook, ready, line)
+    line.name_task(task)
+    if options.task:
         shell.user_ns[options.task] = task
     if options.local:
         _run_here(shell, source)

@@ -17,7 +17,7 @@ from funcx_lab_magics.front_end import can_update, notebook_file
 from funcx_lab_magics.manifest import grey_line
 from funcx_lab_magics.ready_cell import ReadyCell
 from funcx_lab_magics.settings import FuncX
-from funcx_lab_magics.tasks import Home, NotebookTasks, Task
+from funcx_lab_magics.tasks import Home, NotebookTasks, Task, fits
 
 #: What IPython calls the values of earlier cells: ``_``, ``__``, ``___`` and ``_12``.
 _LAST_RESULT = re.compile(r"_{1,3}|_\d+")
@@ -39,6 +39,8 @@ class Notebook:
         The defaults of its cells.
     tasks : NotebookTasks
         Its tasks since the kernel started.
+    maps : NotebookMaps
+        Its maps since the kernel started.
     imports : dict
         Names that cells imported at an endpoint, to the statements: later cells there may use them, as if
         they had come back.
@@ -52,6 +54,7 @@ class Notebook:
         self.shell = shell
         self.settings = FuncX(parent=shell)
         self.tasks = NotebookTasks(Home(shell.user_ns, self.say))
+        self.maps = NotebookMaps(Home(shell.user_ns, self.say))
         self.imports: dict[str, list[str]] = {}
         self.asked: tuple[Cell, argparse.Namespace] | None = None
         self.last: ReadyCell | None = None
@@ -72,15 +75,19 @@ class Notebook:
         return self._client[1]
 
     @property
-    def task_group_id(self) -> str | None:
-        """The group of its cells' tasks, which a restarted kernel knows again; None without a known file."""
-        file = self.file
-    @property
     def file(self) -> Path | None:
         """The notebook's own file, if its front end told."""
         return notebook_file(self.shell)
 
+    @property
+    def task_group_id(self) -> str | None:
+        """The group of its cells' tasks, which a restarted kernel knows again; None without a known file."""
+        file = self.file
         return str(uuid.uuid5(uuid.NAMESPACE_URL, file.as_uri() + "@" + platform.node())) if file else None
+
+    def forget_client(self) -> None:
+        """Look anew at which service to use, when a client is needed next."""
+        self._client = None
 
     @property
     def open_client(self) -> funcx_lab.FuncXClient | None:
@@ -95,24 +102,10 @@ class Notebook:
         UsageError, TaskNotFound
             As `NotebookTasks.find`.
         """
-        return self.tasks.find(self.client(), word)
-
-    def say(self, text: str) -> None:
-        """Show one grey line."""
-        self.shell.display_pub.publish(data={"text/plain": text, "text/html": grey_line(text)})
-
-    def say_once(self, text: str) -> None:
-        """Show one grey line, unless this notebook was told the same before."""
-        if text not in self._said:
-            self._said.add(text)
-            self.say(text)
-
-    def namespace(self) -> dict[str, Any]:
-        """Return the notebook's names and its last results, without what else IPython put there."""
         if word == "last" and not any(self.tasks):
             self.remember_earlier()
-        hidden = self.shell.user_ns_hidden
-        return {
+        return self.tasks.find(self.client(), word)
+
     def remember_earlier(self) -> None:
         """Count the tasks of this notebook from before its kernel started as its own, if its file is known.
 
@@ -140,6 +133,20 @@ class Notebook:
             return None
         return self.maps.find(self.client(), word)
 
+    def say(self, text: str) -> None:
+        """Show one grey line."""
+        self.shell.display_pub.publish(data={"text/plain": text, "text/html": grey_line(text)})
+
+    def say_once(self, text: str) -> None:
+        """Show one grey line, unless this notebook was told the same before."""
+        if text not in self._said:
+            self._said.add(text)
+            self.say(text)
+
+    def namespace(self) -> dict[str, Any]:
+        """Return the notebook's names and its last results, without what else IPython put there."""
+        hidden = self.shell.user_ns_hidden
+        return {
             name: value
             for name, value in self.shell.user_ns.items()
             if name not in hidden or hidden[name] is not value or _LAST_RESULT.fullmatch(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from funcx_lab.errors import FuncxLabError
 from funcx_lab.protocol.messages import Event
@@ -12,6 +12,21 @@ from funcx_lab_magics.display import TaskView, short
 from funcx_lab_magics.failures import interrupted
 from funcx_lab_magics.progress import PATIENCE_S, Progress
 from funcx_lab_magics.tasks import Task
+
+
+class Stoppable(Protocol):
+    """What can be stopped: a task, or a map."""
+
+    @property
+    def task_id(self) -> str:
+        """What ``%funcx`` finds it by."""
+
+    @property
+    def endpoint(self) -> str:
+        """Where it runs."""
+
+    def cancel(self) -> int:
+        """Cancel it; false if it had already ended."""
 
 
 def wait(
@@ -71,12 +86,12 @@ def _replay(task: Task, show: Callable[[Event], None], say: Callable[[str], None
             said = note
 
 
-def cancel(task: Task, say: Callable[[str], None], seconds: float) -> NoReturn:
+def cancel(task: Stoppable, say: Callable[[str], None], seconds: float) -> NoReturn:
     """Cancel a task after an interrupt and say what became of it; a second interrupt only stops waiting.
 
     Parameters
     ----------
-    task : Task
+    task : Stoppable
         The task.
     say : callable
         Shows that the answer is waited for.
@@ -103,7 +118,7 @@ def cancel(task: Task, say: Callable[[str], None], seconds: float) -> NoReturn:
     interrupted(f"{name} on {where} had already ended; %funcx result {word} gives its result.")
 
 
-def detach(task: Task, what: str = "goes on") -> NoReturn:
+def detach(task: Stoppable, what: str = "goes on") -> NoReturn:
     """Stop waiting for a task and say how to come back to it.
 
     Raises

@@ -1,0 +1,205 @@
+"""A cell that runs once per item: its map as the notebook sees it, and how a word finds one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.error import UsageError
+
+from funcx_lab.looks import WHOLE_LENGTH
+from funcx_lab.map_items import MapTask
+from funcx_lab.maps import find_map
+from funcx_lab.progress import Failures, remote_traceback
+from funcx_lab.serialize.cell import CellResult
+from funcx_lab.task_map import TaskMap
+from funcx_lab_magics.display import TaskView
+from funcx_lab_magics.failures import notebook_traceback, remote
+from funcx_lab_magics.results import VALUE, deliver
+from funcx_lab_magics.tasks import LOOKED_UP, Home, Task, fits
+
+if TYPE_CHECKING:
+    from funcx_lab import FuncXClient
+
+
+class CellMap(TaskMap[Any]):
+    """What ``%%funcx --map`` gives: the items' values, and names that become lists.
+
+    Parameters
+    ----------
+    client : FuncXClient
+        Where it runs.
+    home : Home
+        The notebook that its names go to.
+    **made
+        The arguments of `TaskMap`.
+    """
+
+    def __init__(self, client: FuncXClient, home: Home, **made: Any) -> None:
+        super().__init__(**made)
+        self.client = client
+        self._home = home
+
+    @property
+    def task_id(self) -> str:
+        """What ``%funcx`` finds it by: the id of its tasks' group."""
+        return self.group_id
+
+    def value(self, raw: Any) -> Any:
+        """Return the value of a cell's last expression, or what stands for it here."""
+        if not isinstance(raw, CellResult):
+            return raw
+        alone = CellResult(raw.value_present, raw.value, raw.display, {}, _only_value(raw.left_out))
+        return deliver(alone, {}, self._home.say)
+
+    def result(self, timeout: float | None = None, *, no_raise: bool = False) -> Any:
+        """Wait for all items, bring names back as lists, and return the list of values.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds to wait; for ever if left out.
+        no_raise : bool
+            Put the exception of a failed item in the place of its value.
+
+        Returns
+        -------
+        list or None
+            None if the cell has no value.
+
+        Raises
+        ------
+        concurrent.futures.TimeoutError
+            If not all have ended by then; they go on.
+        Exception
+            What the first failed item raised.
+        """
+        try:
+            values = self.results(timeout, no_raise=no_raise)
+        except Exception as err:  # shown as it happened there; whatever the cell raised
+            self._explain(err)
+            raise
+        self._bring_names()
+        return None if all(value is None for value in values) else values
+
+    def _bring_names(self) -> None:
+        """Bind each name that came back to the list of its items' values; None stands where there is none."""
+        names: dict[str, list[Any]] = {}
+        left_out: dict[str, str] = {}
+        for item, raw in self.raw_results().items():
+            if isinstance(raw, CellResult):
+                left_out.update(raw.left_out)
+                for name, value in raw.names.items():
+                    names.setdefault(name, [None] * len(self))[item] = value
+        left_out.pop(VALUE, None)
+        deliver(CellResult(names=names, left_out=left_out), self._home.namespace, self._home.say)
+
+    def _explain(self, error: Exception) -> None:
+        """Let IPython show an item's error as it happened there, and how many others failed."""
+        failures = self.failures()
+        if error is not failures.first:
+            return
+        word = self.group_id[-8:]
+        summary = (
+            f"on {self.endpoint}, item {min(failures)}\n"
+            f"{len(failures)} of {len(self)} items failed: {failures.words()}. "
+            f"%funcx attach {word} shows the map, %funcx retry {word} runs them again; "
+            "--no-raise gives what there is."
+        )
+        remote(error, remote_traceback(error), summary)
+
+    def describe(self, failures: Failures) -> str:
+        """Return what failed, with the notebook's own lines."""
+        return notebook_traceback(super().describe(failures))
+
+    def logs(self, item: int | None = None) -> str:
+        """Return what the items have written so far, under a heading for each task; or only one item's task.
+
+        Parameters
+        ----------
+        item : int, optional
+            The item's number. Items that share a task share its log.
+
+        Raises
+        ------
+        UsageError
+            If there is no such item.
+        """
+        if item is not None:
+            if not 0 <= item < len(self):
+                raise UsageError(f"The map has items 0 to {len(self) - 1}, not {item}.")
+            return self._log(self.task_of(item))
+        texts = []
+        for task in self.tasks:
+            text = self._log(task)
+            if text:
+                first, last = task.items[0], task.items[-1]
+                heading = f"item {first}" if first == last else f"items {first} to {last}"
+                texts.append(f"--- {heading}\n{text.rstrip()}\n")
+        return "".join(texts)
+
+    def _log(self, task: MapTask) -> str:
+        return Task(self.client, TaskView(task.future.task_id, self.endpoint), self._home).logs()
+
+    def metadata(self) -> dict[str, Any]:
+        """Return what an output's metadata says about the map."""
+        return {"funcx": {"map": self.group_id, "endpoint": self.endpoint, "label": self.label}}
+
+
+def _only_value(left_out: dict[str, str]) -> dict[str, str]:
+    return {VALUE: left_out[VALUE]} if VALUE in left_out else {}
+
+
+class NotebookMaps:
+    """The maps of one notebook since its kernel started, and the way to any other of the user's.
+
+    Parameters
+    ----------
+    home : Home
+        The notebook.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._maps: dict[str, CellMap] = {}
+
+    def __iter__(self) -> Iterator[CellMap]:
+        return iter(list(self._maps.values()))
+
+    def add(self, client: FuncXClient, **made: Any) -> CellMap:
+        """Remember a map; ``made`` are the arguments of `TaskMap`."""
+        found = CellMap(client, self._home, **made)
+        self._maps[found.group_id] = found
+        return found
+
+    def last(self, after: float = 0.0) -> CellMap | None:
+        """Return the newest map, if it began after that time (Unix seconds)."""
+        newest = next(reversed(self._maps.values()), None)
+        return newest if newest is not None and newest.created >= after else None
+
+    def find(self, client: FuncXClient, word: str) -> CellMap | None:
+        """Return the map whose id, or an id of whose tasks, is this, begins or ends with it; None if none is.
+
+        Raises
+        ------
+        UsageError
+            If the word fits several maps.
+        """
+        word = word.strip("…")
+        known = [each for each in self if fits(word, each.group_id)]
+        groups = {each.group_id for each in known} or self._elsewhere(client, word)
+        if not groups:
+            return None
+        if len(groups) > 1:
+            raise UsageError(f"{len(groups)} maps fit {word!r}; give more of the id.")
+        (group_id,) = groups
+        return self._maps.get(group_id) or self.add(client, **find_map(client.connection, group_id))
+
+    def _elsewhere(self, client: FuncXClient, word: str) -> set[str]:
+        """Look among all of the user's tasks."""
+        records = client.connection.group_records(word) if len(word) == WHOLE_LENGTH else []
+        return {
+            str(record["task_group_id"])
+            for record in records or client.get_tasks(limit=LOOKED_UP)
+            if record.get("items") and (fits(word, record["task_group_id"]) or fits(word, record["task_id"]))
+        }

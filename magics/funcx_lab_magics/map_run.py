@@ -1,0 +1,187 @@
+"""Run one ``%%funcx --map`` cell: once per item, as the tasks of one map."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from IPython.core.error import UsageError
+
+from funcx_lab import serialize
+from funcx_lab.identifiers import new_id
+from funcx_lab.map_plan import spread
+from funcx_lab.maps import FunctionCalls, check_alone
+from funcx_lab.protocol.messages import TaskOptions
+from funcx_lab.serialize.functions import FUNCTION_LIMIT
+from funcx_lab_magics import preflight, waiting
+from funcx_lab_magics.capture import Cell, format_bytes
+from funcx_lab_magics.cell_map import CellMap
+from funcx_lab_magics.failures import interrupted
+from funcx_lab_magics.manifest_line import ManifestLine
+from funcx_lab_magics.map_cards import TICK_S, MapCard
+from funcx_lab_magics.notebook import Notebook
+from funcx_lab_magics.ready_cell import ReadyCell, prepare
+from funcx_lab_magics.tasks import ACCEPTANCE_S
+
+#: Options that mean nothing for a map.
+_NOT_WITH = {"local": "--local", "session": "--session"}
+
+
+def run_map(notebook: Notebook, options: argparse.Namespace, cell: Cell) -> Any:
+    """Run a cell once per item; return the list of values, or the map when it is not to be waited for.
+
+    Raises
+    ------
+    IPython.core.error.UsageError, funcx_lab.errors.FuncxLabError
+        As `prepare` and `preflight.check`, and if there is nothing to map over; nothing was sent.
+    CellInterrupted
+        If the user interrupted.
+    Exception
+        What the first item raised that failed.
+    """
+    namespace = notebook.namespace()
+    items = _items(options, namespace)
+    ready = _prepare(cell, options, namespace, notebook, len(items))
+    notebook.last = ready = preflight.place(notebook, ready)
+    line = ManifestLine(notebook.shell, ready.manifest, quiet=options.quiet and not options.dry_run)
+    if options.dry_run:
+        line.show(f"dry run: nothing was sent · {preflight.verdict(notebook, ready)}")
+        return None
+    line.show()
+    preflight.check(notebook, ready)
+    found = _submit(notebook, ready, items)
+    if options.task:
+        notebook.shell.user_ns[options.task] = found
+    found.wait_accepted(ACCEPTANCE_S)
+    if options.background:
+        return found
+    return stay_with_map(
+        notebook.shell,
+        found,
+        on_interrupt=options.on_interrupt,
+        quiet=options.quiet,
+        no_raise=options.no_raise,
+    )
+
+
+def _items(options: argparse.Namespace, namespace: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    for name, option in _NOT_WITH.items():
+        if getattr(options, name, None):
+            raise UsageError(f"{option} does not go with --map: items run apart from each other.")
+    iterables = []
+    for name in options.map:
+        if name not in namespace:
+            raise UsageError(f"--map names {name!r}, which is not defined here. Nothing was sent.")
+        if not isinstance(namespace[name], Iterable):
+            kind = type(namespace[name]).__name__
+            raise UsageError(
+                f"--map needs items, and {name!r} has none: its type is {kind}. Nothing was sent."
+            )
+        iterables.append(list(namespace[name]))
+    lengths = {name: len(values) for name, values in zip(options.map, iterables, strict=True)}
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise UsageError(f"--map goes through its names in step, and they differ in length: {told}.")
+    if not iterables or not iterables[0]:
+        raise UsageError(f"--map has nothing to go through: {options.map or 'no name'} is empty.")
+    return list(zip(*iterables, strict=True))
+
+
+def _prepare(
+    cell: Cell, options: argparse.Namespace, namespace: Mapping[str, Any], notebook: Notebook, count: int
+) -> ReadyCell:
+    """Read the cell; its items are not among what is sent with it, and only what ``-o`` names comes back."""
+    asked = argparse.Namespace(**vars(options))
+    asked.exclude = [*options.exclude, *options.map]
+    asked.out = "none" if options.out == "auto" else options.out
+    ready = prepare(cell, asked, namespace, notebook.imports)
+    maps = f"{', '.join(options.map)} over {count:,} item{'s' * (count != 1)}"
+    return dataclasses.replace(ready, manifest=dataclasses.replace(ready.manifest, maps=maps))
+
+
+def _submit(notebook: Notebook, ready: ReadyCell, items: Sequence[tuple[Any, ...]]) -> CellMap:
+    options, group_id = ready.options, new_id()
+    try:
+        client = notebook.client()
+        shared = serialize.pack_arguments((), ready.manifest.captured.values)
+        function = serialize.map_cell(ready.pack(), options.map, shared)
+        _check_size(len(function.body), ready)
+        asked = _with_shared(ready.task_options(), shared.sha256())
+        function_id = client.connection.functions.register(function)
+        calls = FunctionCalls(
+            client.connection, options.endpoint, items, lambda count: (function_id, True), asked
+        )
+        tasks = calls.submit_all(group_id, spread(len(items), check_alone(asked, None)))
+    except KeyboardInterrupt:
+        word = group_id[-8:]
+        interrupted(f"Interrupted while the map was being sent; %funcx cancel {word} stops what has arrived.")
+    notebook.imports.update(ready.imported)
+    made = {"calls": calls, "group_id": group_id, "tasks": tasks}
+    return notebook.maps.add(client, **made, label=ready.label, endpoint=options.endpoint)
+
+
+def _check_size(size: int, ready: ReadyCell) -> None:
+    if size > FUNCTION_LIMIT:
+        sizes = ready.manifest.captured.sizes
+        largest = max(sizes, key=lambda name: sizes[name], default="the cell")
+        raise UsageError(
+            f"What all items share has {format_bytes(size)}, the limit is {format_bytes(FUNCTION_LIMIT)}; "
+            f"`{largest}` has most of it. Nothing was sent.\n"
+            f"  try:     read it inside the cell, or  -x {largest}"
+        )
+
+
+def _with_shared(options: TaskOptions | None, digest: str) -> TaskOptions | None:
+    """Let the key that results are kept under cover what all items share: no task has it as an argument."""
+    if options is None or options.memo is None:
+        return options
+    key = hashlib.sha256(f"{options.memo} {digest}".encode()).hexdigest()
+    return msgspec.structs.replace(options, memo=key)
+
+
+def stay_with_map(
+    shell: Any, found: CellMap, *, on_interrupt: str = "cancel", quiet: bool = False, no_raise: bool = False
+) -> Any:
+    """Show a map's progress until it ends; bring its names into the notebook and return its values.
+
+    Parameters
+    ----------
+    shell : InteractiveShell
+        Where the progress is shown.
+    found : CellMap
+        The map.
+    on_interrupt : str
+        ``"cancel"`` or ``"detach"``, as in `waiting.wait`.
+    quiet : bool
+        Show nothing.
+    no_raise : bool
+        Put the exceptions of failed items in the place of their values, and show what failed.
+
+    Raises
+    ------
+    CellInterrupted
+        If the user interrupted.
+    Exception
+        What the first item raised that failed.
+    """
+    card, begun = MapCard(shell, found, quiet=quiet), time.monotonic()
+    try:
+        card.show()
+        while not found.wait(TICK_S):
+            card.show()
+    except KeyboardInterrupt:
+        if on_interrupt == "detach":
+            waiting.detach(found)
+        waiting.cancel(found, lambda _: card.show(), time.monotonic() - begun)
+    card.show(final=True)
+    value = found.result(no_raise=no_raise)
+    failures = found.failures()
+    if failures:
+        sys.stderr.write(f"{found.describe(failures)}\n")
+    return value

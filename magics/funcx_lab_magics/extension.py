@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from funcx_lab_magics import cards
+from funcx_lab_magics import cards, map_cards
 from funcx_lab_magics.arguments import cell_parser
 from funcx_lab_magics.commands import overview
 from funcx_lab_magics.completion import EndpointNames, make_matcher
@@ -22,6 +22,7 @@ def load(shell: Any) -> None:
     shell.register_magics(magics)
     shell.configurables.append(magics.notebook.settings)
     cards.install(shell)
+    map_cards.install(shell)
     matcher = make_matcher(EndpointNames(lambda: _endpoint_names(magics)).get, lambda: _task_ids(magics))
     if shell.Completer is not None:
         shell.Completer.custom_matchers.append(matcher)
@@ -39,6 +40,7 @@ def unload(shell: Any) -> None:
     for ours in (magics, magics.notebook.settings):
         shell.configurables.remove(ours)
     cards.uninstall(shell)
+    map_cards.uninstall(shell)
     if shell.Completer is not None:
         shell.Completer.custom_matchers.remove(matcher)
     delattr(shell, _ADDED)

@@ -6,6 +6,7 @@ from IPython.core.error import UsageError
 
 from funcx_lab_magics.commands import attach, config, endpoints, explain, tasks
 from funcx_lab_magics.commands.command import Command
+from funcx_lab_magics.commands.maps import with_maps
 
 _SUBJECTS = (
     endpoints,
@@ -16,7 +17,7 @@ _SUBJECTS = (
 )
 #: Every subcommand by its name.
 COMMANDS: dict[str, Command] = {
-    command.name: command for subject in _SUBJECTS for command in subject.COMMANDS
+    command.name: with_maps(command) for subject in _SUBJECTS for command in subject.COMMANDS
 }
 
 

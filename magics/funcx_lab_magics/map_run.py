@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import hashlib
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import msgspec
 from IPython.core.error import UsageError
 
 from funcx_lab import serialize
 from funcx_lab.identifiers import new_id
 from funcx_lab.map_plan import spread
 from funcx_lab.maps import FunctionCalls, check_alone
-from funcx_lab.protocol.messages import TaskOptions
 from funcx_lab.serialize.functions import FUNCTION_LIMIT
 from funcx_lab_magics import preflight, waiting
 from funcx_lab_magics.capture import Cell, format_bytes
@@ -112,7 +109,7 @@ def _submit(notebook: Notebook, ready: ReadyCell, items: Sequence[tuple[Any, ...
         shared = serialize.pack_arguments((), ready.manifest.captured.values)
         function = serialize.map_cell(ready.pack(), options.map, shared)
         _check_size(len(function.body), ready)
-        asked = _with_shared(ready.task_options(), shared.sha256())
+        asked = ready.task_options()
         function_id = client.connection.functions.register(function)
         calls = FunctionCalls(
             client.connection, options.endpoint, items, lambda count: (function_id, True), asked
@@ -135,14 +132,6 @@ def _check_size(size: int, ready: ReadyCell) -> None:
             f"`{largest}` has most of it. Nothing was sent.\n"
             f"  try:     read it inside the cell, or  -x {largest}"
         )
-
-
-def _with_shared(options: TaskOptions | None, digest: str) -> TaskOptions | None:
-    """Let the key that results are kept under cover what all items share: no task has it as an argument."""
-    if options is None or options.memo is None:
-        return options
-    key = hashlib.sha256(f"{options.memo} {digest}".encode()).hexdigest()
-    return msgspec.structs.replace(options, memo=key)
 
 
 def stay_with_map(

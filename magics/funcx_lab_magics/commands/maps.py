@@ -76,11 +76,11 @@ def _logs_arguments(command: Command) -> Callable[[Parser], None]:
 def _cancel(command: Command) -> Callable[[Notebook, argparse.Namespace], Any]:
     def run(notebook: Notebook, options: argparse.Namespace) -> Any:
         maps = {word: found for word in options.tasks if (found := notebook.find_map(word)) is not None}
-        stopped = [_stop(found) for found in maps.values()]
-        if options.all:
-            stopped += [_stop(found) for found in notebook.maps if not found.done()]
+        chosen = [found for found in notebook.maps if not found.done()] if options.all else maps.values()
+        for found in chosen:
+            _stop(found)
         options.tasks = [word for word in options.tasks if word not in maps]
-        if options.tasks or not stopped:
+        if options.tasks or not chosen:
             command.run(notebook, options)
 
     return run

@@ -14,10 +14,12 @@ from funcx_lab.errors import UsageError
 from funcx_lab.futures import TaskFuture
 from funcx_lab.identifiers import new_id
 from funcx_lab.looks import block
+from funcx_lab.maps import start_map
 from funcx_lab.options import make_options
-from funcx_lab.serialize import pack_arguments
+from funcx_lab.serialize import ItemOutcomes, in_chunks, pack_arguments
 from funcx_lab.stream import ANSWER_TIMEOUT_S
 from funcx_lab.stream.submit_queue import Route
+from funcx_lab.task_map import TaskMap
 
 T = TypeVar("T")
 
@@ -99,6 +101,7 @@ class Executor(concurrent.futures.Executor):
         self._connection = (client or FuncXClient()).connection
         self.endpoint = self._connection.endpoint(endpoint)
         self.task_group_id = str(task_group_id or new_id())
+        self._groups = {self.task_group_id}
         self._routes: dict[str, Route] = {}
         self._unfinished: set[TaskFuture[Any]] = set()
         self._is_shut_down = False
@@ -129,8 +132,7 @@ class Executor(concurrent.futures.Executor):
         route = self._route(self._connection.functions.find(fn))
         payload = pack_arguments(args, kwargs)
         future: TaskFuture[T] = self._connection.submit(route, payload)
-        self._unfinished.add(future)
-        future.add_done_callback(self._unfinished.discard)
+        self._keep(future)
         return future
 
     def map(
@@ -165,8 +167,40 @@ class Executor(concurrent.futures.Executor):
         if chunksize is None:
             calls = list(calls)
             chunksize = max(1, len(calls) // _CHUNKS)
-        chunks = super().map(_in_chunks(fn), _batched(calls, chunksize), timeout=timeout, **others)
-        return itertools.chain.from_iterable(chunks)
+        chunks = super().map(in_chunks(fn), _batched(calls, chunksize), timeout=timeout, **others)
+        return itertools.chain.from_iterable(map(_values, chunks))
+
+    def map_tasks(
+        self, fn: Callable[..., T], *iterables: Iterable[Any], chunksize: int | None = None
+    ) -> TaskMap[T]:
+        """Run ``fn`` once for each set of arguments, as the built-in ``map`` pairs them.
+
+        Parameters
+        ----------
+        chunksize : int, optional
+            How many items travel and run as one task, each with an outcome of its own; as in
+            ``FuncXClient.map``.
+
+        Returns
+        -------
+        TaskMap
+            A sequence of the items' futures, which knows how far it is and runs again what failed.
+
+        Raises
+        ------
+        RuntimeError
+            After `shutdown`.
+        UsageError
+            If ``chunksize`` makes no sense.
+        CannotSerialize
+            If the function or an argument cannot be sent; nothing was sent.
+        """
+        self._check_open()
+        made = start_map(self._connection, self.endpoint, fn, iterables, self._options, chunksize)
+        self._groups.add(made.group_id)
+        for task in made.tasks:
+            self._keep(task.future)
+        return made
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more tasks.
@@ -212,9 +246,14 @@ class Executor(concurrent.futures.Executor):
         running: set[str] = set()
         if self._connection.stream.flush(ANSWER_TIMEOUT_S):
             time.sleep(_REPORT_S)
-            running.update(self._connection.group(self.task_group_id, state="running"))
+            for group_id in self._groups:
+                running.update(self._connection.group(group_id, state="running"))
         task_ids = [future.task_id for future in unfinished if not future.done()]
         self._connection.stream.cancel([task_id for task_id in task_ids if task_id not in running])
+
+    def _keep(self, future: TaskFuture[Any]) -> None:
+        self._unfinished.add(future)
+        future.add_done_callback(self._unfinished.discard)
 
     def _route(self, function_id: str) -> Route:
         # One object per function: the stream compares routes by identity first.
@@ -229,13 +268,16 @@ class Executor(concurrent.futures.Executor):
             raise RuntimeError("cannot schedule new futures after shutdown")
 
 
-def _in_chunks(function: Callable[..., T]) -> Callable[[list[tuple[Any, ...]]], list[T]]:
-    """Return a function that runs many calls of ``function`` in one task."""
-
-    def run_chunk(calls: list[tuple[Any, ...]]) -> list[T]:
-        return [function(*arguments) for arguments in calls]
-
-    return run_chunk
+def _values(chunk: Any) -> Iterator[Any]:
+    """Yield the values of a task's items, up to the first that failed."""
+    if not isinstance(chunk, ItemOutcomes):
+        yield chunk  # a lone item's value
+        return
+    for item in range(len(chunk)):
+        value, error = chunk.open(item)
+        if error is not None:
+            raise error
+        yield value
 
 
 def _batched(calls: Iterable[tuple[Any, ...]], size: int) -> Iterator[list[tuple[Any, ...]]]:

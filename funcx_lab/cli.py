@@ -6,7 +6,6 @@ Exit codes: 0 done, 1 it failed and the message says why, 2 wrong usage, 3 nothi
 from __future__ import annotations
 
 import argparse
-import getpass
 import json
 import os
 import sys
@@ -17,15 +16,9 @@ from typing import Any
 
 import funcx_lab
 from funcx_lab import cli_tasks
+from funcx_lab.accounts import log_in, read_token, who_am_i
 from funcx_lab.config import Service, home, read_json
-from funcx_lab.credentials import (
-    check_address,
-    configured_service,
-    find_service,
-    forget_profile,
-    profile_path,
-    save_profile,
-)
+from funcx_lab.credentials import check_address, configured_service, forget_profile, profile_path
 from funcx_lab.doctor import examine
 from funcx_lab.embedded import ensure_service, running_service, stop_service
 from funcx_lab.errors import FuncxLabError, UsageError
@@ -98,7 +91,7 @@ def start(options: argparse.Namespace) -> int:
         local = next((entry for entry in _endpoints(service) if entry["name"] == "local"), {})
         if local.get("state") == "online" or "Not installed" in str(local.get("reason")):
             break
-        if _whoami(service).get("damage"):  # nothing is started on it
+        if who_am_i(service).get("damage"):  # nothing is started on it
             break
         time.sleep(0.1)
     return _show(service, options.json)
@@ -143,28 +136,9 @@ def doctor(options: argparse.Namespace) -> int:
 def login(options: argparse.Namespace) -> int:
     """Check a token with its service, then keep both."""
     check_address(options.url)
-    service = find_service(options.url, _read_token(options))
-    user = _whoami(service)["user"]
-    save_profile(service.url, service.token)
+    service, user = log_in(options.url, read_token(options.url, options.token_file))
     print(f"Logged in to {service.url} as {user}; kept in {profile_path()}.")
     return 0
-
-
-def _read_token(options: argparse.Namespace) -> str:
-    try:
-        if options.token_file is None:
-            token = os.environ.get("FUNCX_LAB_TOKEN") or getpass.getpass(f"Token for {options.url}: ")
-        elif str(options.token_file) == "-":
-            token = sys.stdin.readline()
-        else:
-            token = options.token_file.read_text()
-    except OSError as err:
-        raise UsageError(f"--token-file: {err}.") from err
-    except EOFError:  # nobody there to be asked
-        token = ""
-    if not token.strip():
-        raise UsageError("No token was given; type it when asked, or give --token-file FILE.")
-    return token.strip()
 
 
 def logout(options: argparse.Namespace) -> int:
@@ -210,7 +184,7 @@ def _show(service: Service, as_json: bool) -> int:
 def _describe(service: Service) -> dict[str, Any]:
     """Return what ``status --json`` prints."""
     token_file = home() / "token" if service.embedded else _profile_of(service)
-    who = _whoami(service)
+    who = who_am_i(service)
     return {
         "running": True,
         "url": service.url,
@@ -223,10 +197,6 @@ def _describe(service: Service) -> dict[str, Any]:
         "notice": who.get("notice", ""),
         "endpoints": _endpoints(service),
     }
-
-
-def _whoami(service: Service) -> dict[str, Any]:
-    return dict(Transport(service).json("GET", "/v3/whoami"))
 
 
 def _endpoints(service: Service) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from funcx_lab.errors import FuncxLabError, error_classes
 from funcx_lab_endpoint.config import Config
 from funcx_lab_hub_service.config import ServiceConfig
 from funcx_lab_magics import arguments
+from funcx_lab_magics.autofuncx import AutoFuncX
 from funcx_lab_magics.commands import COMMANDS
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
@@ -96,6 +98,8 @@ def magics_page() -> Iterator[str]:
     yield from _command(arguments.cell_parser(), "##")
     for command in COMMANDS.values():
         yield from _command(command.parser(), "##")
+    text = inspect.cleandoc(AutoFuncX.autofuncx.__doc__ or "").replace("``", "`")
+    yield f"## %autofuncx\n\n{text}\n"
 
 
 def _command(parser: argparse.ArgumentParser, heading: str) -> Iterator[str]:

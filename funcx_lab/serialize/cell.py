@@ -160,15 +160,21 @@ class CellFunction:
 
     def _compile(self) -> tuple[CodeType, CodeType | None]:
         tree = ast.parse(self._padded, self.filename)
+        self._assigned = list(dict.fromkeys(_assigned(tree.body)))
         last: ast.Expression | None = None
         if tree.body and isinstance(tree.body[-1], ast.Expr) and not is_silenced(self.cell.source):
             last = ast.Expression(tree.body.pop().value)  # type: ignore[attr-defined]  # an Expr, see above
-        self._assigned = list(dict.fromkeys(_assigned(tree.body)))
         return self._code(tree, "exec"), self._code(last, "eval") if last is not None else None
 
     def _code(self, tree: Any, mode: str) -> CodeType:
         flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         return compile(tree, self.filename, mode, flags=flags, dont_inherit=True)  # type: ignore[no-any-return]  # no AST flag
+
+    @property
+    def is_async(self) -> bool:
+        """Whether the cell awaits something at its top level."""
+        codes = (code for code in (self._body, self._last) if code is not None)
+        return any(code.co_flags & inspect.CO_COROUTINE for code in codes)
 
     def __call__(self, **inputs: Any) -> CellResult:
         """Run the cell.
@@ -191,7 +197,7 @@ class CellFunction:
     def _run(self, space: dict[str, Any]) -> Any:
         codes = [code for code in (self._body, self._last) if code is not None]
         value = None
-        if not any(code.co_flags & inspect.CO_COROUTINE for code in codes):
+        if not self.is_async:
             for code in codes:
                 value = eval(code, space)  # noqa: S307  # the user's own
             return value

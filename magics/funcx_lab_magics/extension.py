@@ -7,6 +7,7 @@ from typing import Any
 
 from funcx_lab_magics import cards, map_cards
 from funcx_lab_magics.arguments import cell_parser
+from funcx_lab_magics.autofuncx import AutoFuncX
 from funcx_lab_magics.commands import overview
 from funcx_lab_magics.completion import EndpointNames, make_matcher
 from funcx_lab_magics.magics import FuncXMagics
@@ -19,14 +20,16 @@ def load(shell: Any) -> None:
     if getattr(shell, _ADDED, None) is not None:
         return
     magics = FuncXMagics(shell)
-    shell.register_magics(magics)
+    auto = AutoFuncX(magics.notebook)
+    shell.register_magics(magics, auto)
+    auto.install()
     shell.configurables.append(magics.notebook.settings)
     cards.install(shell)
     map_cards.install(shell)
     matcher = make_matcher(EndpointNames(lambda: _endpoint_names(magics)).get, lambda: _task_ids(magics))
     if shell.Completer is not None:
         shell.Completer.custom_matchers.append(matcher)
-    setattr(shell, _ADDED, (magics, matcher))
+    setattr(shell, _ADDED, (magics, matcher, auto))
 
 
 def unload(shell: Any) -> None:
@@ -34,10 +37,12 @@ def unload(shell: Any) -> None:
     added = getattr(shell, _ADDED, None)
     if added is None:
         return
-    magics, matcher = added
+    magics, matcher, auto = added
     for kind in ("line", "cell"):
-        shell.magics_manager.magics[kind].pop("funcx", None)
-    for ours in (magics, magics.notebook.settings):
+        for name in ("funcx", "autofuncx"):
+            shell.magics_manager.magics[kind].pop(name, None)
+    auto.uninstall()
+    for ours in (magics, auto, magics.notebook.settings):
         shell.configurables.remove(ours)
     cards.uninstall(shell)
     map_cards.uninstall(shell)

@@ -47,7 +47,7 @@ class FuncXMagics(Magics):
         if name in ("", "-h", "--help"):
             print(overview())
             return None
-        with _plain_errors():
+        with plain_errors():
             command = find_command(name)
             options = command.parser().parse_line(rest)
             if options.help:
@@ -60,7 +60,7 @@ class FuncXMagics(Magics):
     @output_can_be_silenced
     def cell_funcx(self, line: str, cell: str) -> Any:
         """Run this cell at an endpoint."""
-        with _plain_errors():
+        with plain_errors():
             options = parse_cell_line(line)
             if options.help:
                 print(cell_parser().format_help())
@@ -71,7 +71,7 @@ class FuncXMagics(Magics):
 
 
 @contextmanager
-def _plain_errors() -> Iterator[None]:
+def plain_errors() -> Iterator[None]:
     """Show our own errors as one message, without frames of ours."""
     try:
         yield

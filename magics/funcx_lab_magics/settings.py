@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from traitlets import Bool, Enum, Float, List, Unicode, Union
+from traitlets import Bool, Enum, Float, List, TraitError, Unicode, Union, validate
 from traitlets.config.configurable import Configurable
+
+from funcx_lab.credentials import check_address
+from funcx_lab.errors import UsageError
 
 #: What ``%funcx config`` shows and sets, as the cell magic's options are called.
 NAMES = ("endpoint", "out", "background", "quiet", "progress_after", "on_interrupt", "timeout")
@@ -34,6 +37,20 @@ class FuncX(Configurable):
     )
     url = Unicode("", help="Address of the hub service; empty: found as the SDK finds it.").tag(config=True)
 
+    @validate("endpoint", "url", "timeout")
+    def _check(self, proposal: Any) -> Any:
+        name, value = proposal["trait"].name, proposal["value"]
+        if name == "endpoint" and not value.strip():
+            raise TraitError("endpoint must name an endpoint.")
+        if name == "timeout" and value is not None and not value > 0:
+            raise TraitError(f"timeout must be seconds above 0, or None, not {value!r}.")
+        if name == "url" and value:
+            try:
+                check_address(value, "url")
+            except UsageError as err:
+                raise TraitError(err.message) from None
+        return value
+
     def set_from(self, options: argparse.Namespace) -> None:
         """Take over what ``%funcx config`` was given."""
         for name in NAMES:
@@ -46,6 +63,12 @@ class FuncX(Configurable):
         configured: Any = self.config.get("FuncX", {})
         for name in NAMES:
             setattr(self, name, configured.get(name, self.trait_defaults(name)))
+
+    def changed(self) -> dict[str, Any]:
+        """Return the defaults that are not the built-in ones, the service's address among them."""
+        built_in: Any = self.trait_defaults()
+        values = {name: getattr(self, name) for name in (*NAMES, "url")}
+        return {name: value for name, value in values.items() if value != built_in[name]}
 
     def shown(self) -> list[tuple[str, str, str]]:
         """Return name, value and meaning of each default."""

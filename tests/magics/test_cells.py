@@ -338,7 +338,7 @@ def test_other_magics_compose(notebook: Any) -> None:
 def test_ending_the_extension_takes_everything_away(notebook: Any) -> None:
     before = len(notebook.shell.configurables)
     notebook.good("%unload_ext funcx_lab")
-    assert len(notebook.shell.configurables) == before - 2
+    assert len(notebook.shell.configurables) == before - 3
     assert "not found" in notebook.run("%funcx tasks").stderr
     notebook.good("%load_ext funcx_lab")
     notebook.good("%reload_ext funcx_lab")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from IPython.core.error import UsageError
 
-from funcx_lab_magics.commands import attach, config, endpoints, explain, tasks
+from funcx_lab_magics.commands import account, again, attach, config, endpoints, explain, functions, tasks
 from funcx_lab_magics.commands.command import Command
 from funcx_lab_magics.commands.maps import with_maps
 
@@ -12,8 +12,11 @@ _SUBJECTS = (
     endpoints,
     tasks,
     attach,
+    again,
     explain,
+    functions,
     config,
+    account,
 )
 #: Every subcommand by its name.
 COMMANDS: dict[str, Command] = {

@@ -10,7 +10,7 @@ from funcx_lab_magics.arguments import Parser, variable
 from funcx_lab_magics.commands.command import Command
 from funcx_lab_magics.display import Table
 from funcx_lab_magics.explanation import Explained, Fate, about
-from funcx_lab_magics.names import read_names
+from funcx_lab_magics.names import CellNames, read_names
 from funcx_lab_magics.notebook import Notebook
 
 
@@ -51,7 +51,7 @@ def _last(notebook: Notebook) -> Explained | None:
     cell, options = notebook.asked
     ready = notebook.last if notebook.last is not None and notebook.last.cell is cell else None
     try:
-        names = read_names(cell.source)
+        names = CellNames({}, []) if options.shell else read_names(cell.source)
     except SyntaxError as err:
         raise UsageError(
             f"%funcx explain: the last cell is not Python ({err.msg}); nothing to say."

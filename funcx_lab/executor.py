@@ -6,7 +6,7 @@ import concurrent.futures
 import html
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from funcx_lab.client import FuncXClient
@@ -65,6 +65,9 @@ class Executor(concurrent.futures.Executor):
         on nothing else.
     fresh : bool
         Run even a call whose result is stored, and store the new one.
+    requires : sequence of str
+        Packages that must be there, as pip names them. An endpoint without them runs the call in an
+        environment that it builds for it, if its owner allows that; else `RequirementsRefused`.
 
     Raises
     ------
@@ -87,6 +90,7 @@ class Executor(concurrent.futures.Executor):
         session: str | None = None,
         memo: bool = False,
         fresh: bool = False,
+        requires: str | Sequence[str] = (),
     ) -> None:
         self._options = make_options(
             label=label,
@@ -97,6 +101,7 @@ class Executor(concurrent.futures.Executor):
             session=session,
             memo=memo,
             fresh=fresh,
+            requires=requires,
         )
         self._connection = (client or FuncXClient()).connection
         self.endpoint = self._connection.endpoint(endpoint)

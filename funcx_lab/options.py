@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from funcx_lab.errors import UsageError
 from funcx_lab.protocol.messages import LABEL_LIMIT, LONGEST_S, RETRIES_LIMIT, SESSION_NAME, TaskOptions
+from funcx_lab.requirements import read_requirements
 
 #: Keywords of calls that also take the function's own; the prefix keeps them apart.
 _PREFIX = "task_"
-_NAMES = ("label", "retries", "at_most_once", "walltime", "ttl", "session", "memo", "fresh")
+_NAMES = ("label", "retries", "at_most_once", "walltime", "ttl", "session", "memo", "fresh", "requires")
 
 #: Stands for the key of the code, which `funcx_lab.connection.Connection.submit` fills in.
 KEY_TO_COME = ""
@@ -26,6 +28,7 @@ def make_options(
     session: str | None = None,
     memo: bool = False,
     fresh: bool = False,
+    requires: str | Sequence[str] = (),
 ) -> TaskOptions | None:
     """Return options, or None if nothing is asked.
 
@@ -52,6 +55,9 @@ def make_options(
         there. Of a call that runs, the result is stored for the next one.
     fresh : bool
         With ``memo``, and on its own the same: run it even so, and store the result.
+    requires : sequence of str
+        Packages that must be there, as pip names them. An endpoint without them runs the call in an
+        environment that it builds for it, if its owner allows that; else `RequirementsRefused`.
 
     Raises
     ------
@@ -83,6 +89,7 @@ def make_options(
         session=session,
         memo=KEY_TO_COME if memo or fresh else None,
         fresh=fresh,
+        requires=read_requirements(requires),
     )
     return None if asked == _NOTHING else asked
 

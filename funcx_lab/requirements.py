@@ -12,10 +12,10 @@ from funcx_lab.errors import UsageError
 COUNT_LIMIT, LENGTH_LIMIT = 100, 200
 
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
-_VERSIONS = r"(?:===|~=|==|!=|<=|>=|<|>)\s*[A-Za-z0-9._*+!-]+"
+_VERSIONS = r"(?:===|~=|==|!=|<=|>=|<|>) ?[A-Za-z0-9._*+!-]+"
 #: The endpoint reads them exactly; here, what is no requirement at all is found before it travels.
 _FORM = re.compile(
-    rf"{_NAME}(?:\s*\[[A-Za-z0-9._,\s-]*\])?\s*\(?\s*(?:{_VERSIONS}(?:\s*,\s*{_VERSIONS})*)?\s*\)?\s*(?:;[^\x00-\x1f]*)?"
+    rf"{_NAME} ?(?:\[[A-Za-z0-9._, -]*\] ?)?(?:\( ?)?(?:{_VERSIONS}(?: ?, ?{_VERSIONS})* ?)?(?:\) ?)?(?:;.*)?"
 )
 #: A comma before a name; one before ``<3`` or inside brackets belongs to its requirement.
 _BETWEEN = re.compile(r",\s*(?=[A-Za-z0-9])(?![^\[]*\])")
@@ -44,8 +44,14 @@ def why_not(requires: Sequence[str]) -> str:
     if len(requires) > COUNT_LIMIT:
         return f"requires names {len(requires)} packages; {COUNT_LIMIT} may be."
     for each in requires:
-        if len(each) > LENGTH_LIMIT or not _FORM.fullmatch(each):
+        if not _is_requirement(each):
             return (
                 f'requires: {each[:80]!r} is no requirement; write a name with versions, such as "numpy>=2".'
             )
     return ""
+
+
+def _is_requirement(text: str) -> bool:
+    # Single spaces only: a pattern with room for many would try them all.
+    plain = " ".join(text.split())
+    return len(text) <= LENGTH_LIMIT and text.isprintable() and _FORM.fullmatch(plain) is not None

@@ -20,6 +20,7 @@ from funcx_lab.errors import (
 )
 from funcx_lab.protocol.messages import LABEL_LIMIT, LONGEST_S, RETRIES_LIMIT, SESSION_NAME, TaskOptions
 from funcx_lab.protocol.stream import NewTask, Refusal
+from funcx_lab.requirements import why_not
 from funcx_lab_hub_service.access import may_create
 from funcx_lab_hub_service.admission import Admission
 from funcx_lab_hub_service.dispatching import Dispatcher, Offer
@@ -238,6 +239,8 @@ def _check_options(options: TaskOptions | None) -> None:
         raise InvalidRequest(
             "options.memo is a SHA-256 in hex, and goes without a session: what a session holds has no key."
         )
+    if options.requires and (why := why_not(options.requires)):
+        raise InvalidRequest(f"options.{why}")
     if options.label is not None and len(options.label) > LABEL_LIMIT:
         raise InvalidRequest(f"options.label has {len(options.label)} characters; {LABEL_LIMIT} may be.")
     if not 0 <= options.retries <= RETRIES_LIMIT or (options.retries and options.at_most_once):

@@ -9,6 +9,9 @@ from typing import Any, NoReturn
 
 from IPython.core.error import UsageError
 
+from funcx_lab.errors import UsageError as BadRequirement
+from funcx_lab.requirements import read_requirements
+
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)?")
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -91,6 +94,14 @@ def duration(text: str) -> float:
     return seconds
 
 
+def requirements(text: str) -> list[str]:
+    """Return the requirements of ``numpy>=2,<3,scipy``; raises argparse.ArgumentTypeError if one is none."""
+    try:
+        return read_requirements(text)
+    except BadRequirement as err:
+        raise argparse.ArgumentTypeError(err.message) from None
+
+
 def cell_parser() -> Parser:
     """Return the parser of the ``%%funcx`` line."""
     parser = Parser("%%funcx", "Run this cell at an endpoint.")
@@ -135,6 +146,15 @@ def cell_parser() -> Parser:
         help="show what it prints and draws when it has ended, not while it runs",
     )
     add("--no-raise", action="store_true", help="show its error and go on: the cell's value is None then")
+    add(
+        "--requires",
+        action="extend",
+        type=requirements,
+        default=[],
+        metavar="REQUIREMENTS",
+        help="packages that must be there, e.g. 'numpy>=2,scipy'; they are installed for the cell if the "
+        "endpoint's owner allows it",
+    )
     add(
         "--shell",
         action="store_true",

@@ -30,6 +30,8 @@ class Manifest:
         Names whose content the cell changes.
     maps : str
         Over what it is mapped.
+    requires : sequence of str
+        Packages that must be there.
     """
 
     endpoint: str
@@ -38,6 +40,7 @@ class Manifest:
     replaced: Collection[str] = field(default_factory=frozenset)
     changed: Collection[str] = field(default_factory=frozenset)
     maps: str = ""
+    requires: Sequence[str] = ()
 
     def parts(self) -> list[str]:
         """Return the parts of the line behind the endpoint's name."""
@@ -49,6 +52,7 @@ class Manifest:
         changed = [name for name in self.changed if name in captured.sizes and name not in self.outputs]
         parts = [
             _part("maps", [self.maps] if self.maps else []),
+            _part("requires", self.requires),
             _part("sends", sent),
             _part("replays", captured.imported),
             _part("leaves out", left_out, " (-i sends it)"),

@@ -85,6 +85,7 @@ class ReadyCell:
             walltime=self.options.timeout,
             retries=self.options.retries,
             at_most_once=self.options.at_most_once,
+            requires=self.options.requires,
         )
 
 
@@ -124,6 +125,7 @@ def prepare(
         expected,
         {name for name in expected if name in namespace},
         names.changed,
+        requires=options.requires,
     )
     return ReadyCell(cell, manifest, outputs, names.imported, options)
 

@@ -60,7 +60,7 @@ def prepare_shell(cell: Cell, options: argparse.Namespace, namespace: Mapping[st
     values = {name: _text(name, namespace) for name in options.include or ()}
     _check_syntax(cell)
     sizes = {name: len(text.encode("utf-8", "surrogateescape")) for name, text in values.items()}
-    manifest = Manifest(options.endpoint, Capture(values=values, sizes=sizes))
+    manifest = Manifest(options.endpoint, Capture(values=values, sizes=sizes), requires=options.requires)
     return ShellCell(cell, manifest, [], {}, options)
 
 

@@ -138,6 +138,12 @@ def cell_parser() -> Parser:
         action="store_true",
         help="never run it again once it may have started; if that is unknown, fail",
     )
+    add(
+        "--memo",
+        action="store_true",
+        help="take the stored result of the same code with the same inputs there, if there is one",
+    )
+    add("--fresh", action="store_true", help="run it even if --memo has a result, and store the new one")
     add("--local", action="store_true", help="also run the cell here, when it is on its way")
     add(
         "--no-stream",

@@ -10,6 +10,7 @@ from funcx_lab_magics.capture import Cell
 from funcx_lab_magics.foreground import Manner, stay
 from funcx_lab_magics.manifest_line import ManifestLine
 from funcx_lab_magics.map_run import run_map
+from funcx_lab_magics.memo import announce, warn
 from funcx_lab_magics.notebook import Notebook
 from funcx_lab_magics.ready_cell import ReadyCell, prepare
 from funcx_lab_magics.sending import submit
@@ -42,6 +43,7 @@ def run_cell(notebook: Notebook, options: argparse.Namespace, source: str) -> An
         return None
     line.show()
     preflight.check(notebook, ready)
+    warn(options, cell, ready.manifest.captured.imports, notebook.say)
     task = submit(notebook, ready, line)
     line.name_task(task)
     if options.task:
@@ -50,9 +52,11 @@ def run_cell(notebook: Notebook, options: argparse.Namespace, source: str) -> An
         _run_here(shell, source)
     if options.background:
         task.wait_accepted()
+        if options.memo:
+            announce(task, notebook.say)
         return task
     manner = Manner(options.on_interrupt, options.progress_after, options.stream, options.no_raise)
-    return shown(stay(shell, task, line, manner))
+    return shown(stay(shell, task, line, manner, notebook.say if options.memo else None))
 
 
 def _run_here(shell: Any, source: str) -> None:

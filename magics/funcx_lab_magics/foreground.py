@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from funcx_lab_magics.failures import as_text
 from funcx_lab_magics.front_end import is_watched
 from funcx_lab_magics.manifest_line import ManifestLine
+from funcx_lab_magics.memo import Announcing
 from funcx_lab_magics.progress import PATIENCE_S
 from funcx_lab_magics.replay import Replay
 from funcx_lab_magics.tasks import Task
@@ -37,8 +39,19 @@ class Manner:
     no_raise: bool = False
 
 
-def stay(shell: Any, task: Task, line: ManifestLine, manner: Manner) -> Any:
+def stay(
+    shell: Any,
+    task: Task,
+    line: ManifestLine,
+    manner: Manner,
+    say_reuse: Callable[[str], None] | None = None,
+) -> Any:
     """Stay with a task until it ends; return its value.
+
+    Parameters
+    ----------
+    say_reuse : callable, optional
+        Shows in one line which earlier result the task was given.
 
     Raises
     ------
@@ -50,7 +63,8 @@ def stay(shell: Any, task: Task, line: ManifestLine, manner: Manner) -> Any:
     replay = Replay(shell, task.view.identity(), later=not manner.stream)
     patience_s = manner.patience_s if is_watched(shell) else -1.0
     try:
-        value = wait(task, replay, line.show, on_interrupt=manner.on_interrupt, patience_s=patience_s)
+        show = replay if say_reuse is None else Announcing(task, say_reuse, replay)
+        value = wait(task, show, line.show, on_interrupt=manner.on_interrupt, patience_s=patience_s)
     except Exception as err:  # whatever the cell raised
         _end(task, replay, line)
         if not manner.no_raise:

@@ -85,6 +85,8 @@ class ReadyCell:
             walltime=self.options.timeout,
             retries=self.options.retries,
             at_most_once=self.options.at_most_once,
+            memo=self.options.memo,
+            fresh=self.options.fresh,
             requires=self.options.requires,
         )
 

@@ -66,9 +66,13 @@ def block(inner: str) -> str:
 
 
 def state_html(state: str) -> str:
-    """Return a task's state as icon, word and colour."""
+    """Return a task's state as an icon in its colour, and as a word.
+
+    The word has the text's own colour: some of a theme's state colours are too pale to be read.
+    """
     icon, word, colour = LOOKS.get(state, ("?", state, "--jp-ui-font-color1"))
-    return f'<span style="color:var({colour},inherit)">{icon} <strong>{html.escape(word)}</strong></span>'
+    mark = f'<span aria-hidden="true" style="color:var({colour},inherit)">{icon}</span>'
+    return f"{mark} <strong>{html.escape(word)}</strong>"
 
 
 def is_jupyterlab() -> bool:

@@ -6,7 +6,7 @@ import html
 from collections import Counter
 from typing import NamedTuple
 
-from funcx_lab.looks import LOOKS, block, clock
+from funcx_lab.looks import block, clock, state_html
 
 #: Characters of a bar.
 WIDTH = 30
@@ -57,13 +57,9 @@ class Progress(NamedTuple):
 
     def html(self, seconds: float, note: str = "", details: str = "") -> str:
         """Return the same as HTML; ``details`` is HTML that stands below."""
-        icon, word, colour = LOOKS[self._state()]
-        head = (
-            f'<span style="color:var({colour},inherit)">{icon} <strong>{word}</strong></span> '
-            f"<code>{self.bar()}</code> {html.escape(self.words())} · {clock(seconds)}"
-        )
+        counts = f"<code>{self.bar()}</code> {html.escape(self.words())} · {clock(seconds)}"
         dim = f'<div class="fx-dim">{html.escape(note)}</div>' if note else ""
-        return block(f"<div>{head}</div>{dim}{details}")
+        return block(f"<div>{state_html(self._state())} {counts}</div>{dim}{details}")
 
     def _state(self) -> str:
         if not self.is_complete:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from funcx_lab.looks import LOOKS, Table, block, clock, short, when
+from funcx_lab.looks import LOOKS, Table, block, clock, short, state_html, when
 from funcx_lab.protocol.messages import Event
 from funcx_lab.protocol.states import FINAL_STATES, TaskState
 from funcx_lab_magics.capture import format_bytes
@@ -126,11 +126,9 @@ class TaskView:
 
     def card(self, now: float | None = None) -> str:
         """Return the task as an HTML card."""
-        icon, _, colour = LOOKS.get(self.state, ("?", "", "--jp-ui-font-color1"))
         label = f" <em>{html.escape(self.label)}</em>" if self.label else ""
         head = (
-            f'<span style="color:var({colour},inherit)">{icon} '
-            f"<strong>{html.escape(self.word)}</strong></span>"
+            f"{state_html(self.state)}"
             f" on {html.escape(self.endpoint)} · {self.elapsed(now)}{label}"
             f" · <code>{html.escape(self.task_id)}</code>"
         )

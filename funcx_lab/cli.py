@@ -172,6 +172,8 @@ def _show(service: Service, as_json: bool) -> int:
     for entry in document["endpoints"]:
         reason = f"  {entry['reason']}" if entry.get("reason") else ""
         print(f"Endpoint    {entry['name']}  {entry['state']}  {entry['endpoint_id']}{reason}")
+        for accelerator in entry["accelerators"]:
+            print(f"              {accelerator}")
     if not document["endpoints"]:
         print("Endpoint    none yet")
     if document["damage"]:
@@ -201,7 +203,11 @@ def _describe(service: Service) -> dict[str, Any]:
 
 def _endpoints(service: Service) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = Transport(service).json("GET", "/v3/endpoints")["endpoints"]
-    return [{key: entry.get(key) for key in ("name", "endpoint_id", "state", "reason")} for entry in entries]
+    return [
+        {key: entry.get(key) for key in ("name", "endpoint_id", "state", "reason")}
+        | {"accelerators": (entry.get("details") or {}).get("accelerators") or []}
+        for entry in entries
+    ]
 
 
 def _profile_of(service: Service) -> Path | None:

@@ -175,7 +175,9 @@ def _service() -> Iterator[Finding]:
     for entry in Transport(service).json("GET", "/v3/endpoints")["endpoints"]:
         level: Level = "fine" if entry["state"] == "online" else "note"
         reason = f": {entry['reason']}" if level == "note" and entry.get("reason") else ""
-        yield Finding(level, "endpoint", f"{entry['name']} is {entry['state']}{reason}")
+        accelerators = ", ".join(map(str, (entry.get("details") or {}).get("accelerators") or []))
+        has = f" with {accelerators}" if accelerators else ""
+        yield Finding(level, "endpoint", f"{entry['name']} is {entry['state']}{has}{reason}")
 
 
 def _no_service(directory: Path) -> Iterator[Finding]:

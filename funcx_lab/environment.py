@@ -74,7 +74,7 @@ def look(
 
 def hash_of(python: str, packages: Mapping[str, str]) -> str:
     """Return the sha256 (hex) of a Python version and distributions; the order of these does not matter."""
-    lines = sorted(f"{_normal(name)}=={version}" for name, version in packages.items())
+    lines = sorted(f"{plain_name(name)}=={version}" for name, version in packages.items())
     return hashlib.sha256("\n".join([python, *lines]).encode("utf-8", "replace")).hexdigest()
 
 
@@ -86,9 +86,9 @@ def find_installed(paths: Sequence[str]) -> Installed:
     for distribution in importlib.metadata.distributions(path=list(paths)):
         fields = dict(_FIELD.findall(_text(distribution, "METADATA", "PKG-INFO"))[:20])
         name, version = _cut(fields.get("Name")), _cut(fields.get("Version"))
-        if not name or not version or _normal(name) in seen or len(packages) >= NAMES_LIMIT:
+        if not name or not version or plain_name(name) in seen or len(packages) >= NAMES_LIMIT:
             continue  # the first one on the path is the one that is imported
-        seen.add(_normal(name))
+        seen.add(plain_name(name))
         packages[name] = version
         for top in _tops(distribution):
             modules.setdefault(top, name)
@@ -210,7 +210,8 @@ def _memory() -> int:
     return min(total, int(allowed)) if allowed.isdigit() else total
 
 
-def _normal(name: str) -> str:
+def plain_name(name: str) -> str:
+    """Return a distribution's name as all spellings of it are compared: ``scikit-learn``."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from funcx_lab.client import FuncXClient
 from funcx_lab.errors import UsageError
+from funcx_lab.function_check import check_function
 from funcx_lab.futures import TaskFuture
 from funcx_lab.identifiers import new_id
 from funcx_lab.looks import block
@@ -68,6 +69,8 @@ class Executor(concurrent.futures.Executor):
     requires : sequence of str
         Packages that must be there, as pip names them. An endpoint without them runs the call in an
         environment that it builds for it, if its owner allows that; else `RequirementsRefused`.
+    check : bool
+        Refuse a function with `EnvMismatch` before its first call if the endpoint lacks what it imports.
 
     Raises
     ------
@@ -91,6 +94,7 @@ class Executor(concurrent.futures.Executor):
         memo: bool = False,
         fresh: bool = False,
         requires: str | Sequence[str] = (),
+        check: bool = False,
     ) -> None:
         self._options = make_options(
             label=label,
@@ -105,6 +109,7 @@ class Executor(concurrent.futures.Executor):
         )
         self._connection = (client or FuncXClient()).connection
         self.endpoint = self._connection.endpoint(endpoint)
+        self._check = check
         self.task_group_id = str(task_group_id or new_id())
         self._groups = {self.task_group_id}
         self._routes: dict[str, Route] = {}
@@ -132,9 +137,14 @@ class Executor(concurrent.futures.Executor):
             After `shutdown`.
         CannotSerialize
             If the function or an argument cannot be sent.
+        EnvMismatch
+            If the endpoint lacks what the function imports; only with ``check``.
         """
         self._check_open()
-        route = self._route(self._connection.functions.find(fn))
+        function_id = self._connection.functions.find(fn)
+        if self._check and function_id not in self._routes:
+            check_function(self._connection.environments, self.endpoint, fn)
+        route = self._route(function_id)
         payload = pack_arguments(args, kwargs)
         future: TaskFuture[T] = self._connection.submit(route, payload)
         self._keep(future)

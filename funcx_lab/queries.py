@@ -5,14 +5,17 @@ from __future__ import annotations
 import concurrent.futures
 import fnmatch
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
 from funcx_lab.connection import Connection
+from funcx_lab.environment_book import ask, read_document
 from funcx_lab.errors import ResultTimeout, TaskNotFound, TaskPending, UsageError
+from funcx_lab.function_check import check_function
 from funcx_lab.futures import TaskFuture
+from funcx_lab.protocol.environment import Environment
 from funcx_lab.protocol.states import TaskState
 from funcx_lab.protocol.stream import OutcomeItem
 from funcx_lab.record_lists import EndpointList, FunctionList, TaskList
@@ -237,6 +240,33 @@ class Queries:
         """
         path = f"/v2/endpoints/{quote(str(endpoint), safe='')}/status"
         return dict(self.connection.transport.json("GET", path))
+
+    def get_environment(self, endpoint: str) -> Environment | None:
+        """Return what an endpoint's workers have, by name or id: Python, packages, accelerators, limits.
+
+        Returns
+        -------
+        Environment or None
+            As it was reported last, by the agent until a worker has (``source``); None if it never was.
+
+        Raises
+        ------
+        EndpointNotFound
+            If there is no such endpoint.
+        """
+        return read_document(ask(self.connection.transport, str(endpoint))).environment
+
+    def check(self, function: Callable[..., Any], endpoint: str | None = None) -> None:
+        """Do nothing if a function can run at an endpoint, or if that cannot be known now.
+
+        Raises
+        ------
+        EnvMismatch
+            If the endpoint lacks what the function imports.
+        CannotSerialize
+            If the function cannot be sent.
+        """
+        check_function(self.connection.environments, self.connection.endpoint(endpoint), function)
 
     def _ended(self, task_id: str) -> dict[str, Any]:
         item = self.connection.outcome(task_id)

@@ -40,6 +40,9 @@ class Environment(msgspec.Struct, frozen=True):
     #: what the endpoint allows: most workers, bytes of a result
     limits: Annotated[dict[Short, Amount], msgspec.Meta(max_length=20)] = {}
 
+    def __repr__(self) -> str:
+        return f"<Environment Python {self.python}, {len(self.packages)} packages, {self.short_hash}>"
+
     @property
     def minor(self) -> str:
         """Python's minor version, ``"3.12"``."""

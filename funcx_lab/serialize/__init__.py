@@ -18,7 +18,7 @@ from funcx_lab.serialize.chunks import in_chunks
 from funcx_lab.serialize.code_keys import key_of_cell, key_of_parts
 from funcx_lab.serialize.display import collect_figures, mimebundle
 from funcx_lab.serialize.exceptions import pack_exception, unpack_exception
-from funcx_lab.serialize.functions import PackedFunction, pack_function, unpack_function
+from funcx_lab.serialize.functions import PackedFunction, needs_of, pack_function, unpack_function
 from funcx_lab.serialize.globus import is_globus
 from funcx_lab.serialize.results import ItemOutcomes, pack_value, unpack_value
 from funcx_lab.serialize.values import pack_arguments, unpack_arguments
@@ -32,6 +32,7 @@ __all__ = [
     "is_globus",
     "map_cell",
     "mimebundle",
+    "needs_of",
     "pack_arguments",
     "pack_cell",
     "pack_exception",

@@ -17,6 +17,7 @@ from funcx_lab.protocol.payload import Buffer
 from funcx_lab.serialize import cell, mapped_cell, origin, source, values
 from funcx_lab.serialize.code_keys import AsCallable, key_of_function
 from funcx_lab.serialize.code_objects import global_names, line_of
+from funcx_lab.serialize.needs import Needs
 
 #: The hub service takes functions up to this many bytes.
 FUNCTION_LIMIT = 10_000_000
@@ -75,6 +76,22 @@ def pack_function(function: Callable[..., Any]) -> PackedFunction:
     if len(packed.body) > FUNCTION_LIMIT:
         raise _too_large(function, len(packed.body))
     return packed
+
+
+def needs_of(function: Callable[..., Any]) -> Needs:
+    """Return what must be there where a function runs.
+
+    Raises
+    ------
+    CannotSerialize
+        As `pack_function`.
+    """
+    needs = Needs()
+    try:
+        values.encode(AsCallable(function), needs)
+    except CannotSerialize as err:
+        raise _explain(function, err) from None
+    return needs
 
 
 def _name_of(function: Callable[..., Any]) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from IPython.core.error import UsageError
 
-from funcx_lab_magics.commands import account, again, attach, config, endpoints, explain, functions, tasks
+from funcx_lab_magics.commands import account, again, attach, config, endpoints, env, explain, functions, tasks
 from funcx_lab_magics.commands.command import Command
 from funcx_lab_magics.commands.maps import with_maps
 
 _SUBJECTS = (
     endpoints,
+    env,
     tasks,
     attach,
     again,

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from IPython.core.error import UsageError
 
 from funcx_lab.errors import UsageError as BadRequirement
+from funcx_lab.protocol.messages import SESSION_NAME
 from funcx_lab.requirements import read_requirements
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)?")
@@ -74,6 +75,15 @@ def variable(text: str) -> str:
     return text
 
 
+def session_name(text: str) -> str:
+    """Return ``text`` if a session may be called so; raises argparse.ArgumentTypeError otherwise."""
+    if not SESSION_NAME.fullmatch(text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a name of at most 64 letters, digits, _, - and dots"
+        )
+    return text
+
+
 def outputs(text: str) -> str | list[str]:
     """Return ``"auto"``, ``"none"``, ``"*"`` or the list of names."""
     return text if text in ("auto", "none", "*") else name_list(text)
@@ -125,33 +135,22 @@ def cell_parser() -> Parser:
     )
     add("--task", type=variable, metavar="VAR", help="also store the task under this name")
     add("-n", "--name", metavar="TEXT", help="label shown in tables")
-    again = parser.add_mutually_exclusive_group()
-    again.add_argument(
-        "--retries",
-        type=positive,
-        default=0,
-        metavar="N",
-        help="run the cell again so often when it fails or runs out of time",
-    )
-    again.add_argument(
-        "--at-most-once",
-        action="store_true",
-        help="never run it again once it may have started; if that is unknown, fail",
-    )
+    _add_place(parser)
+    _add_again(parser)
+    _add_manners(parser)
+    add_defaults(parser)
+    return parser
+
+
+def _add_place(parser: Parser) -> None:
+    """Add what a cell may ask of the place where it runs."""
+    add = parser.add_argument
     add(
-        "--memo",
-        action="store_true",
-        help="take the stored result of the same code with the same inputs there, if there is one",
+        "--session",
+        type=session_name,
+        metavar="NAME",
+        help="run it on one worker with the session's other cells; what they assign stays there for the next",
     )
-    add("--fresh", action="store_true", help="run it even if --memo has a result, and store the new one")
-    add("--local", action="store_true", help="also run the cell here, when it is on its way")
-    add(
-        "--no-stream",
-        action="store_false",
-        dest="stream",
-        help="show what it prints and draws when it has ended, not while it runs",
-    )
-    add("--no-raise", action="store_true", help="show its error and go on: the cell's value is None then")
     add(
         "--requires",
         action="extend",
@@ -172,9 +171,45 @@ def cell_parser() -> Parser:
         dest="check",
         help="send it even if the endpoint lacks what the cell imports",
     )
+
+
+def _add_again(parser: Parser) -> None:
+    """Add what says whether the cell may run again, or need not run at all."""
+    add = parser.add_argument
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument(
+        "--retries",
+        type=positive,
+        default=0,
+        metavar="N",
+        help="run the cell again so often when it fails or runs out of time",
+    )
+    again.add_argument(
+        "--at-most-once",
+        action="store_true",
+        help="never run it again once it may have started; if that is unknown, fail",
+    )
+    add("--ttl", type=duration, metavar="2h", help="end it when it has not ended this long after it was sent")
+    add(
+        "--memo",
+        action="store_true",
+        help="take the stored result of the same code with the same inputs there, if there is one",
+    )
+    add("--fresh", action="store_true", help="run it even if --memo has a result, and store the new one")
+
+
+def _add_manners(parser: Parser) -> None:
+    """Add what says how the cell behaves here."""
+    add = parser.add_argument
+    add("--local", action="store_true", help="also run the cell here, when it is on its way")
+    add(
+        "--no-stream",
+        action="store_false",
+        dest="stream",
+        help="show what it prints and draws when it has ended, not while it runs",
+    )
+    add("--no-raise", action="store_true", help="show its error and go on: the cell's value is None then")
     add("--dry-run", action="store_true", help="say what would be sent and whether it fits, and run nothing")
-    add_defaults(parser)
-    return parser
 
 
 def add_defaults(parser: Parser) -> None:
@@ -243,6 +278,10 @@ def parse_cell_line(line: str) -> argparse.Namespace:
     if options.target and options.endpoint and options.target != options.endpoint:
         raise UsageError(f"%%funcx: two endpoints, {options.target!r} and -e {options.endpoint!r}")
     options.endpoint = options.target or options.endpoint
+    if options.session and options.shell:
+        raise UsageError("%%funcx: --session keeps Python names; it does not go with --shell")
+    if options.session and options.out is None:
+        options.out = "none"  # what a session's cells assign stays there
     return options
 
 

@@ -27,6 +27,7 @@ FuncxLabError
 │  ├─ WorkerLost · EndpointLost · TaskPoisoned
 │  ├─ WalltimeReached · ResultTooLarge
 │  ├─ ShellError · RequirementsRefused · RequirementsFailed
+│  ├─ InputRefused (EOFError)            the function asked for input
 │  ├─ TaskCancelled (concurrent.futures.CancelledError)
 │  └─ TaskExpired
 └─ ProtocolError
@@ -54,6 +55,7 @@ __all__ = [
     "FunctionNotFound",
     "FuncxLabError",
     "HashMismatch",
+    "InputRefused",
     "InvalidName",
     "InvalidRequest",
     "MalformedMessage",
@@ -418,6 +420,12 @@ class RequirementsFailed(TaskError):
     """The environment that the call requires could not be built at the endpoint; pip's last lines say why."""
 
     code, number = "REQUIREMENTS_FAILED", "FX521"
+
+
+class InputRefused(TaskError, EOFError):
+    """The function asked for input, which nobody can give where it runs."""
+
+    code, number = "INPUT_REFUSED", "FX522"
 
 
 class ProtocolError(FuncxLabError):

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from funcx_lab.serialize.ipython import replace_display
+from funcx_lab.serialize.replaced import replace_functions
 
 _METHODS = {
     "text/html": "_repr_html_",
@@ -28,6 +28,8 @@ _METHODS = {
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 #: Longer plain text is cut in the middle of nowhere; the value itself travels whole.
 _TEXT_LIMIT = 100_000
+#: Where IPython defines the functions that ``IPython.display`` offers.
+IPYTHON_DISPLAY = "IPython.core.display_functions"
 _KERNEL_BACKENDS = ("inline", "ipympl", "widget", "nbagg")
 
 
@@ -126,15 +128,27 @@ def install_display(publish: Callable[[str, dict[str, Any]], None]) -> None:
         return DisplayHandle(name) if name is not None and not update else None
 
     builtins.display = display  # type: ignore[attr-defined]  # IPython puts it there, too
-    replace_display(
+    replace_functions(
+        IPYTHON_DISPLAY,
         {
             "display": display,
             "clear_output": clear_output,
             "update_display": update_display,
             "publish_display_data": publish_display_data,
             "DisplayHandle": DisplayHandle,
-        }
+        },
     )
+
+    _show_figures_where_asked(publish_display_data)
+
+
+def _show_figures_where_asked(publish_display_data: Callable[[dict[str, Any]], None]) -> None:
+    def show(*_: Any, **__: Any) -> None:
+        """Show the figures that were drawn since the last time, here and now."""
+        for bundle in collect_figures():
+            publish_display_data(bundle)
+
+    replace_functions("matplotlib.pyplot", {"show": show})
 
 
 def _as_text(shown: Any) -> Any:
@@ -166,7 +180,7 @@ def prepare_matplotlib() -> None:
     # A worker started from a kernel inherits the kernel's backend, which only works in a kernel.
     if not chosen or any(name in chosen for name in _KERNEL_BACKENDS):
         os.environ["MPLBACKEND"] = "Agg"
-    # plt.show() is what everybody writes; the figure is shown after the cell.
+    # A figure's own show() is no error either: the figure is shown after the cell.
     warnings.filterwarnings("ignore", message="FigureCanvasAgg is non-interactive")
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import NoReturn
 
-from funcx_lab.errors import FuncxLabError
+from funcx_lab.errors import FuncxLabError, RemoteError
 
 _CELL_FRAME = re.compile(
     r'^  File "<?(?P<cell>Cell In\[\d+\])[^"]*", line (?P<line>\d+)(?:, in (?P<name>.+))?$'
@@ -58,8 +58,16 @@ def remote(error: BaseException, traceback: str, where: str) -> BaseException:
         if hasattr(error, "exceptions") and hasattr(error, "add_note"):
             # IPython shows groups of exceptions as Python does, which knows notes and not us.
             error.add_note(f"\n{notebook_traceback(traceback)}\n  raised {where}")
-        return show_as(error, [f"{notebook_traceback(traceback)}\n  raised {where}"])
+        return show_as(error, [f"{_own_last_line(notebook_traceback(traceback), error)}\n  raised {where}"])
     return show_as(error, [f"{_summary(error)}\n  {where}"])
+
+
+def _own_last_line(traceback: str, error: BaseException) -> str:
+    """Let an error of ours end its traceback with its page in the reference."""
+    if not isinstance(error, FuncxLabError) or isinstance(error, RemoteError):
+        return traceback
+    frames, found, _ = traceback.rpartition(f"{type(error).__name__}: ")
+    return f"{frames[: frames.rfind(chr(10)) + 1]}{_summary(error)}" if found else traceback
 
 
 def _summary(error: BaseException) -> str:

@@ -71,3 +71,12 @@ def test_a_widget_is_shown_as_text() -> None:
 def test_a_made_bundle_is_shown_as_it_is() -> None:
     events = displayed("from IPython.display import display\ndisplay({'text/plain': 'p'}, raw=True)")
     assert events == [["display", {"data": {"text/plain": "p"}, "metadata": {}, "transient": {}}]]
+
+
+def test_a_figure_is_shown_where_the_code_says_so() -> None:
+    events = displayed(
+        "import matplotlib\nmatplotlib.use('Agg')\nimport matplotlib.pyplot as plt\nfrom pylab import show\n"
+        "plt.plot([1, 2])\nplt.show()\ndisplay('between')\nplt.plot([2, 1])\nshow(block=False)\nplt.show()"
+    )
+    shown = [sorted(data["data"]) for _, data in events]
+    assert shown == [["image/png", "text/plain"], ["text/plain"], ["image/png", "text/plain"]]

@@ -21,6 +21,7 @@ from funcx_lab.serialize import globus
 from funcx_lab.serialize.cell import as_main, main_of
 from funcx_lab.serialize.display import install_display
 from funcx_lab.serialize.warm import WarmSpace
+from funcx_lab_endpoint.worker.input import refuse_input
 from funcx_lab_endpoint.worker.messages import Run
 from funcx_lab_endpoint.worker.named import NamedSpaces
 from funcx_lab_endpoint.worker.surroundings import Interrupter
@@ -87,6 +88,7 @@ class Caller:
         self._add_event = add_event
         self._elsewhere = elsewhere
         install_display(add_event)
+        refuse_input()
         #: by named session and id
         self._functions: dict[tuple[str, str], _Function] = {}
         self._named = NamedSpaces(add_event)
@@ -129,9 +131,7 @@ class Caller:
                 self._show_figures()
             return self._packed(run, _pack_value(function, value))
         except FuncxLabError as err:
-            return Ended(
-                False, error=ErrorInfo(err.code, err.message, type(err).__name__, details=err.details)
-            )
+            return Ended(False, error=_own_error(err))
         except BaseException as err:  # SystemExit and KeyboardInterrupt of the user's code too
             return self._failed(function, err)
         finally:
@@ -189,6 +189,13 @@ class Caller:
                     chunk = chunk[file.write(chunk) :]
         os.replace(unfinished, path)
         return str(path)
+
+
+def _own_error(err: FuncxLabError) -> ErrorInfo:
+    """Return an error of ours as such, with the user's frames if it came out of their code."""
+    traceback = serialize.pack_exception(err)[1].traceback
+    shown = traceback if '  File "' in traceback else ""
+    return ErrorInfo(err.code, err.message, type(err).__name__, traceback=shown, details=err.details)
 
 
 def _unpack_function(body: FunctionBody, task_id: str) -> _Function:

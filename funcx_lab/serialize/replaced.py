@@ -1,7 +1,7 @@
-"""IPython's display functions, led to the notebook in a process that has no kernel.
+"""Functions of other people's modules, replaced when and only if the user's code imports the module.
 
-Notebooks write ``from IPython.display import display``. Without a kernel IPython prints the objects'
-text, so its functions are replaced, when and only if the user's code imports IPython.
+Notebooks write ``from IPython.display import display`` and ``plt.show()``. Without a kernel IPython
+prints the objects' text and matplotlib shows nothing, so both are led to the notebook.
 """
 
 from __future__ import annotations
@@ -13,35 +13,37 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
-#: Where IPython defines the functions that ``IPython.display`` offers.
-MODULE = "IPython.core.display_functions"
 
-
-def replace_display(functions: Mapping[str, Any]) -> None:
-    """Replace these of IPython's display functions, now or when it is imported.
+def replace_functions(module: str, functions: Mapping[str, Any]) -> None:
+    """Replace these functions of a module, now or when it is imported.
 
     Parameters
     ----------
+    module : str
+        Its full name.
     functions : mapping
         Name to replacement.
     """
-    loaded = sys.modules.get(MODULE)
+    loaded = sys.modules.get(module)
     if loaded is not None:
         vars(loaded).update(functions)
-    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Finder)]
-    sys.meta_path.insert(0, _Finder(functions))
+    sys.meta_path[:] = [
+        finder for finder in sys.meta_path if not (isinstance(finder, _Finder) and finder.module == module)
+    ]
+    sys.meta_path.insert(0, _Finder(module, functions))
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Finds the one module as Python does, and changes it once it has run."""
+    """Finds one module as Python does, and changes it once it has run."""
 
-    def __init__(self, functions: Mapping[str, Any]) -> None:
+    def __init__(self, module: str, functions: Mapping[str, Any]) -> None:
+        self.module = module
         self._functions = functions
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if fullname != MODULE:
+        if fullname != self.module:
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:

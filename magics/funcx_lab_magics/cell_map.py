@@ -141,10 +141,6 @@ class CellMap(TaskMap[Any]):
     def _log(self, task: MapTask) -> str:
         return Task(self.client, TaskView(task.future.task_id, self.endpoint), self._home).logs()
 
-    def metadata(self) -> dict[str, Any]:
-        """Return what an output's metadata says about the map."""
-        return {"funcx": {"map": self.group_id, "endpoint": self.endpoint, "label": self.label}}
-
 
 def _only_value(left_out: dict[str, str]) -> dict[str, str]:
     return {VALUE: left_out[VALUE]} if VALUE in left_out else {}

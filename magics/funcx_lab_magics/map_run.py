@@ -13,15 +13,17 @@ from IPython.core.error import UsageError
 
 from funcx_lab import serialize
 from funcx_lab.identifiers import new_id
+from funcx_lab.map_calls import FunctionCalls
 from funcx_lab.map_plan import spread
-from funcx_lab.maps import FunctionCalls, check_alone
+from funcx_lab.maps import check_alone
 from funcx_lab.serialize.functions import FUNCTION_LIMIT
 from funcx_lab_magics import preflight, waiting
 from funcx_lab_magics.capture import Cell, format_bytes
 from funcx_lab_magics.cell_map import CellMap
 from funcx_lab_magics.failures import interrupted
+from funcx_lab_magics.front_end import is_recorded
 from funcx_lab_magics.manifest_line import ManifestLine
-from funcx_lab_magics.map_cards import TICK_S, MapCard
+from funcx_lab_magics.map_cards import map_card
 from funcx_lab_magics.notebook import Notebook
 from funcx_lab_magics.ready_cell import ReadyCell, prepare
 from funcx_lab_magics.tasks import ACCEPTANCE_S
@@ -159,16 +161,19 @@ def stay_with_map(
     Exception
         What the first item raised that failed.
     """
-    card, begun = MapCard(shell, found, quiet=quiet), time.monotonic()
+    card, begun = map_card(shell, found), time.monotonic()
     try:
-        card.show()
-        while not found.wait(TICK_S):
-            card.show()
+        if quiet or is_recorded(shell):
+            found.wait()
+        else:
+            card.follow()
     except KeyboardInterrupt:
         if on_interrupt == "detach":
             waiting.detach(found)
-        waiting.cancel(found, lambda _: card.show(), time.monotonic() - begun)
-    card.show(final=True)
+        waiting.cancel(found, lambda _: None, time.monotonic() - begun)
+    finally:
+        if not quiet:
+            card.show(final=True)
     value = found.result(no_raise=no_raise)
     failures = found.failures()
     if failures:

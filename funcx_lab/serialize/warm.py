@@ -59,8 +59,13 @@ class WarmSpace:
 
     @property
     def names(self) -> list[str]:
-        """The user's names in it, in alphabetical order."""
-        return sorted(name for name in self._names if not name.startswith("__"))
+        """The names that the session itself has assigned, in alphabetical order."""
+        brought = self._brought
+        return sorted(
+            name
+            for name, value in self._names.items()
+            if not name.startswith("__") and (name not in brought or brought[name] is not value)
+        )
 
     def _has(self, name: str, value: Any) -> bool:
         return self._names.get(name, _MISSING) is value

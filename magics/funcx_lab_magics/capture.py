@@ -49,6 +49,8 @@ class Capture:
         Import statements that are replayed before the cell.
     imported : list
         The names those statements bind.
+    held : list
+        Names that the session has in which the cell runs.
     left_out : dict
         Names, and their bytes, that the cell may need but which are too large to send unasked.
     large : list
@@ -64,6 +66,7 @@ class Capture:
     functions: list[str] = field(default_factory=list)
     imports: list[str] = field(default_factory=list)
     imported: list[str] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)
     left_out: dict[str, int] = field(default_factory=dict)
     large: list[str] = field(default_factory=list)
     needs: dict[str, Needs] = field(default_factory=dict)
@@ -110,12 +113,15 @@ class Request:
     imports : mapping
         Names that earlier cells imported at an endpoint, to their import statements: replayed when the
         notebook itself does not have the name.
+    held : collection of str
+        Names that the session has: neither sent nor missed, unless ``include`` names them.
     """
 
     endpoint: str
     include: Sequence[str] | None = None
     exclude: Collection[str] = ()
     imports: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    held: Collection[str] = ()
 
 
 def capture(
@@ -147,14 +153,16 @@ def capture(
     CannotSerialize
         A name cannot be sent.
     """
-    earlier = {name: each for name, each in request.imports.items() if name not in namespace}
-    _refuse_undefined(cell, names, {*namespace, *earlier, *request.exclude}, request.include)
+    held = {*request.held}.difference(request.include or (), request.exclude)
+    earlier = {name: each for name, each in request.imports.items() if name not in {*namespace, *held}}
+    _refuse_undefined(cell, names, {*namespace, *earlier, *held, *request.exclude}, request.include)
     found = Capture(lines={name: read.line for name, read in names.reads.items()})
     for name in names.reads:
         if name in earlier and name not in request.exclude:
             found.imports += earlier[name]
             found.imported.append(name)
-    for name, read in _wanted(names, namespace, request).items():
+    found.held += [name for name in names.reads if name in held]
+    for name, read in _wanted(names, namespace, request, held).items():
         paths = names.attributes.get(name, set())
         value = local_part(namespace[name], paths)
         statement = import_statement(name, value)
@@ -174,14 +182,16 @@ def capture(
     return found
 
 
-def _wanted(names: CellNames, namespace: Mapping[str, Any], request: Request) -> dict[str, Read]:
+def _wanted(
+    names: CellNames, namespace: Mapping[str, Any], request: Request, held: Collection[str]
+) -> dict[str, Read]:
     wanted = {name: read for name, read in names.reads.items() if name in namespace}
     for name in request.include or ():
         wanted.setdefault(name, Read(0, required=True))
     return {
         name: read
         for name, read in wanted.items()
-        if name not in OWN_AT_ENDPOINT and name not in request.exclude
+        if name not in OWN_AT_ENDPOINT and name not in request.exclude and name not in held
     }
 
 

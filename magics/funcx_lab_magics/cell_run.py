@@ -35,7 +35,7 @@ def run_cell(notebook: Notebook, options: argparse.Namespace, source: str) -> An
     if options.shell:
         ready: ReadyCell = prepare_shell(cell, options, notebook.namespace())
     else:
-        ready = prepare(cell, options, notebook.namespace(), notebook.imports)
+        ready = prepare_cell(notebook, options, cell)
     notebook.last = ready = preflight.place(notebook, ready)
     line = ManifestLine(shell, ready.manifest, quiet=options.quiet and not options.dry_run)
     if options.dry_run:
@@ -46,6 +46,8 @@ def run_cell(notebook: Notebook, options: argparse.Namespace, source: str) -> An
     warn(options, cell, ready.manifest.captured.imports, notebook.say)
     task = submit(notebook, ready, line)
     line.name_task(task)
+    if options.session:
+        notebook.sessions.add(options.endpoint, options.session, task, set(ready.assigned))
     if options.task:
         shell.user_ns[options.task] = task
     if options.local:
@@ -57,6 +59,23 @@ def run_cell(notebook: Notebook, options: argparse.Namespace, source: str) -> An
         return task
     manner = Manner(options.on_interrupt, options.progress_after, options.stream, options.no_raise)
     return shown(stay(shell, task, line, manner, notebook.say if options.memo else None))
+
+
+def prepare_cell(notebook: Notebook, options: argparse.Namespace, cell: Cell) -> ReadyCell:
+    """Prepare a cell with what the notebook knows of earlier ones.
+
+    Raises
+    ------
+    IPython.core.error.UsageError, funcx_lab.errors.FuncxLabError
+        As `prepare`.
+    """
+    namespace, held = notebook.namespace(), set()
+    if options.session:
+        sessions = notebook.sessions
+        if options.endpoint == preflight.AUTO:
+            options.endpoint = sessions.endpoint_of(options.session) or options.endpoint
+        held = sessions.names(notebook.client(), options.endpoint, options.session, namespace)
+    return prepare(cell, options, namespace, notebook.imports, held)
 
 
 def _run_here(shell: Any, source: str) -> None:

@@ -86,6 +86,8 @@ class Explained:
             return Fate(name, f"{kind} sent", _size(value), "with the names that it uses")
         if name in found.imported:
             return Fate(name, "imported there", "", "; ".join(_statements(found.imports, name)))
+        if name in found.held:
+            return Fate(name, "in the session", "", "an earlier cell of it left it there; -i sends yours")
         return Fate(name, "sent", "", "the cell reads it") if name in found.values else None
 
     def _left_out(self, name: str) -> Fate | None:

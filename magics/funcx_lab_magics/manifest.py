@@ -32,6 +32,10 @@ class Manifest:
         Over what it is mapped.
     requires : sequence of str
         Packages that must be there.
+    session : str
+        The session in which it runs.
+    kept : sequence of str
+        Names that it leaves there and that do not come back.
     """
 
     endpoint: str
@@ -41,6 +45,8 @@ class Manifest:
     changed: Collection[str] = field(default_factory=frozenset)
     maps: str = ""
     requires: Sequence[str] = ()
+    session: str = ""
+    kept: Sequence[str] = ()
 
     def parts(self) -> list[str]:
         """Return the parts of the line behind the endpoint's name."""
@@ -52,15 +58,20 @@ class Manifest:
         changed = [name for name in self.changed if name in captured.sizes and name not in self.outputs]
         parts = [
             _part("maps", [self.maps] if self.maps else []),
+            _part(f"uses from session {self.session}:", captured.held) or self._where(),
             _part("requires", self.requires),
             _part("sends", sent),
             _part("replays", captured.imported),
             _part("leaves out", left_out, " (-i sends it)"),
             _part("brings back", back),
+            _part("keeps there", self.kept, " (-o brings names back)"),
             _part("changes only there", changed, f" (-o {','.join(changed)} brings it back)"),
             self._hint(),
         ]
         return [part for part in parts if part]
+
+    def _where(self) -> str:
+        return f"in session {self.session}" if self.session else ""
 
     def _hint(self) -> str:
         large = self.captured.large

@@ -16,6 +16,7 @@ from funcx_lab_magics.earlier import earlier_records
 from funcx_lab_magics.front_end import can_update, notebook_file
 from funcx_lab_magics.manifest import grey_line
 from funcx_lab_magics.ready_cell import ReadyCell
+from funcx_lab_magics.session_book import SessionBook
 from funcx_lab_magics.settings import FuncX
 from funcx_lab_magics.tasks import Home, NotebookTasks, Task, fits
 
@@ -46,6 +47,8 @@ class Notebook:
         they had come back.
     asked : tuple of Cell and argparse.Namespace, or None
         The cell that was read last with its line's options, also when it was refused.
+    sessions : SessionBook
+        What the sessions hold in which its cells run.
     last : ReadyCell or None
         The cell that was prepared last.
     """
@@ -56,6 +59,7 @@ class Notebook:
         self.tasks = NotebookTasks(Home(shell.user_ns, self.say))
         self.maps = NotebookMaps(Home(shell.user_ns, self.say))
         self.imports: dict[str, list[str]] = {}
+        self.sessions = SessionBook()
         self.asked: tuple[Cell, argparse.Namespace] | None = None
         self.last: ReadyCell | None = None
         self._client: tuple[str, funcx_lab.FuncXClient] | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,8 @@ class ReadyCell:
         The names to bring back, whatever their size; None: those the cell assigns, up to 1 MiB each.
     imported : mapping
         The names it imports itself, to its import statements.
+    assigned : collection of str
+        The names it leaves in the session in which it runs.
     options : argparse.Namespace
         The line's options.
     """
@@ -47,6 +49,7 @@ class ReadyCell:
     outputs: list[str] | None
     imported: Mapping[str, list[str]]
     options: argparse.Namespace
+    assigned: Collection[str] = ()
 
     def pack(self) -> serialize.PackedFunction:
         """Return the cell as a function of what is sent with it."""
@@ -85,9 +88,11 @@ class ReadyCell:
             walltime=self.options.timeout,
             retries=self.options.retries,
             at_most_once=self.options.at_most_once,
+            ttl=self.options.ttl,
             memo=self.options.memo,
             fresh=self.options.fresh,
             requires=self.options.requires,
+            session=self.options.session,
         )
 
 
@@ -96,6 +101,7 @@ def prepare(
     options: argparse.Namespace,
     namespace: Mapping[str, Any],
     imports: Mapping[str, list[str]] | None = None,
+    held: Collection[str] = (),
 ) -> ReadyCell:
     """Read a cell and collect what it needs; nothing is sent.
 
@@ -109,6 +115,8 @@ def prepare(
         The notebook's names, without IPython's own.
     imports : mapping, optional
         What earlier cells imported at an endpoint, as in `Request`.
+    held : collection of str
+        The names that the session has in which the cell runs.
 
     Raises
     ------
@@ -119,7 +127,7 @@ def prepare(
     """
     names = _read(cell)
     expected, outputs = _outputs(options.out, names)
-    request = Request(options.endpoint, options.include, options.exclude, imports or {})
+    request = Request(options.endpoint, options.include, options.exclude, imports or {}, held)
     captured = capture(cell, names, namespace, request)
     manifest = Manifest(
         options.endpoint,
@@ -128,8 +136,11 @@ def prepare(
         {name for name in expected if name in namespace},
         names.changed,
         requires=options.requires,
+        session=options.session or "",
+        kept=[name for name in names.assigned if options.session and name not in expected],
     )
-    return ReadyCell(cell, manifest, outputs, names.imported, options)
+    left = {*names.assigned, *names.imported, *captured.imported}
+    return ReadyCell(cell, manifest, outputs, names.imported, options, left)
 
 
 def _read(cell: Cell) -> CellNames:

@@ -16,6 +16,7 @@ from funcx_lab.events import EventQueue
 from funcx_lab.futures import TaskFuture
 from funcx_lab.identifiers import new_id
 from funcx_lab.protocol.messages import Event
+from funcx_lab.serialize.warm import WarmSpace
 
 
 class LoopbackClient:
@@ -25,9 +26,10 @@ class LoopbackClient:
         self.release = threading.Event()
         self.records: dict[str, dict[str, Any]] = {}
         self.logs: dict[str, list[Event]] = {}
-        self.changed = threading.Condition()
         self.futures: dict[str, LoopbackFuture] = {}
+        self.changed = threading.Condition()
         self.submitted: list[dict[str, Any]] = []
+        self.sessions: dict[str, WarmSpace] = {}
         self.threads: list[threading.Thread] = []
         self.environments: dict[str, dict[str, Any]] = {}
         self.connection = SimpleNamespace(
@@ -53,22 +55,23 @@ class LoopbackClient:
             "reason": "",
             "endpoint_name": endpoint,
             "label": options.label,
+            "session": options.session,
             "received": time.time(),
             "worker": {"host": "here"},
         }
         self.logs[task_id] = []
+        self.futures[task_id] = future
         args = (future, bytes(function.body), arguments.tobytes(), endpoint)
         thread = threading.Thread(target=self._run, args=args, daemon=True)
         thread.start()
-        self.futures[task_id] = future
         self.threads.append(thread)
         return future
 
-    def follow(self, task_id: str, after: int = 0) -> EventQueue:
-        events = EventQueue(lambda queue: None)
-
     def task(self, task_id: str) -> LoopbackFuture:
         return self.futures[task_id]
+
+    def follow(self, task_id: str, after: int = 0) -> EventQueue:
+        events = EventQueue(lambda queue: None)
 
         def push() -> None:
             seen = after
@@ -129,8 +132,7 @@ class LoopbackClient:
         written = io.StringIO()
         try:
             with contextlib.redirect_stdout(written):
-                args, kwargs = serialize.unpack_arguments(arguments)
-                result = serialize.unpack_function(body, task_id=task_id)(*args, **kwargs)
+                result = self._call(task_id, body, arguments)
             packed = serialize.pack_value(result).tobytes()
         except Exception as err:
             payload, error = serialize.pack_exception(err)
@@ -148,6 +150,24 @@ class LoopbackClient:
             future.value = serialize.unpack_value(packed)
             self._end(task_id, written.getvalue(), "success")
         future.ended.set()
+
+    def _call(self, task_id: str, body: bytes, arguments: bytes) -> Any:
+        name = self.records[task_id]["session"]
+        if name is None:
+            args, kwargs = serialize.unpack_arguments(arguments)
+            return serialize.unpack_function(body, task_id=task_id)(*args, **kwargs)
+        is_new = name not in self.sessions
+        space = self.sessions.setdefault(name, WarmSpace())
+        try:
+            with space.entered():
+                with space.opening():
+                    args, kwargs = serialize.unpack_arguments(arguments)
+                    function = serialize.unpack_function(body, task_id=task_id)
+                space.bring(kwargs)
+                return function(*args, **kwargs)
+        finally:
+            told = {"name": name, "is_new": is_new, "names": space.names}
+            self.records[task_id]["worker"]["session"] = told
 
     def _end(self, task_id: str, text: str, state: str) -> None:
         self.records[task_id]["ended"] = time.time()

@@ -89,6 +89,11 @@ def test_what_a_function_brings_along_does_not_replace_what_the_session_made():
     assert (space._names["model"], space._names["level"]) == ("trained", 2)
 
 
+def test_what_the_notebook_sent_is_not_told_as_the_sessions_own(driver):
+    outcome, _ = run(driver, cell("total = sum(data)\nstep += 1", data=[1, 2], step=0), "sent")
+    assert outcome.worker["session"]["names"] == ["step", "total"]
+
+
 def test_a_failed_cell_leaves_what_it_made(driver):
     run(driver, cell("kept = 5\n1 / 0"), "failing")
     assert value(driver, "kept", "failing") == 5

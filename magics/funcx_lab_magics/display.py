@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from funcx_lab.looks import LOOKS, Table, block, clock, short, state_html, when
+from funcx_lab.looks import LOOKS, Table, block, clock, short, state_html, task_bundle, when
 from funcx_lab.protocol.messages import Event
 from funcx_lab.protocol.states import FINAL_STATES, TaskState
 from funcx_lab_magics.capture import format_bytes
@@ -173,6 +173,7 @@ class TaskView:
         known |= self.hashes
         return {"funcx": {**self.identity()["funcx"], **{name: v for name, v in known.items() if v}}}
 
-    def bundle(self) -> dict[str, str]:
-        """Return the task as text and HTML."""
-        return {"text/plain": self.line(), "text/html": self.card()}
+    def bundle(self) -> dict[str, Any]:
+        """Return the task as text and HTML, and for a JupyterLab as facts."""
+        facts = {**self.metadata()["funcx"], "state": self.state, "reason": self.reason}
+        return task_bundle(self.line(), self.card(), facts)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from html.parser import HTMLParser
 
 import pytest
 
+from funcx_lab.looks import TASK_MIME
 from funcx_lab.protocol.messages import Event
 from funcx_lab.protocol.states import TaskState
 from funcx_lab_magics.capture import Capture
@@ -177,3 +179,12 @@ def test_frames_of_a_cell_read_as_ipython_writes_them() -> None:
         '  File "/lib/x.py", line 1, in g',
         "ZeroDivisionError: division by zero",
     ]
+
+
+def test_jupyterlab_gets_the_facts_of_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("JPY_", "JUPYTERHUB_", "VSCODE_"))]:
+        monkeypatch.delenv(name)
+    view = TaskView("t-1", "cluster", "fit", state="running", reason="")
+    assert set(view.bundle()) == {"text/plain", "text/html"}
+    monkeypatch.setenv("JPY_SESSION_NAME", "fit.ipynb")
+    assert view.bundle()[TASK_MIME].items() >= {"task_id": "t-1", "state": "running", "label": "fit"}.items()

@@ -8,6 +8,7 @@ from typing import Any
 
 from IPython.core.error import UsageError
 
+from funcx_lab.record_lists import EndpointList
 from funcx_lab_magics.arguments import Parser
 from funcx_lab_magics.commands.command import Command
 from funcx_lab_magics.display import Table, when
@@ -37,8 +38,7 @@ def _endpoints(notebook: Notebook, options: argparse.Namespace) -> Any:
     found = notebook.client().get_endpoints()
     if options.json:
         return found
-    rows = ((each["name"], each["state"], each.get("reason") or "", each["endpoint_id"]) for each in found)
-    return Table("Endpoints", ("name", "state", "reason", "id"), rows)
+    return EndpointList(found).table()
 
 
 def _status_arguments(parser: Parser) -> None:

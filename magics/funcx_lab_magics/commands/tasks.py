@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from IPython.core.error import UsageError
 
-from funcx_lab.protocol.states import FINAL_STATES, TaskState
+from funcx_lab.protocol.states import TaskState
+from funcx_lab.record_lists import TaskList
 from funcx_lab_magics.arguments import Parser, positive, variable
 from funcx_lab_magics.commands.command import Command, add_task
-from funcx_lab_magics.display import LOOKS, Table, clock, short, when
+from funcx_lab_magics.display import Table, short
 from funcx_lab_magics.notebook import Notebook
 from funcx_lab_magics.replay import Replay
 from funcx_lab_magics.tasks import Task
@@ -31,9 +30,8 @@ def _tasks(notebook: Notebook, options: argparse.Namespace) -> Table:
     here = {task.task_id for task in notebook.tasks}
     limit = 1000 if options.here else options.count
     records = notebook.client().get_tasks(state=states or None, limit=limit)
-    rows = [_row(each) for each in records if not options.here or each["task_id"] in here]
-    columns = ("received", "state", "endpoint", "took", "label", "task")
-    return Table("Tasks", columns, rows[: options.count])
+    found = [each for each in records if not options.here or each["task_id"] in here]
+    return TaskList(found[: options.count]).table()
 
 
 def _states(text: str | None) -> list[str]:
@@ -42,21 +40,6 @@ def _states(text: str | None) -> list[str]:
         if state not in {str(known) for known in TaskState}:
             raise UsageError(f"%funcx tasks: no state {state!r}. There are: {', '.join(TaskState)}.")
     return states
-
-
-def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
-    started, ended = record.get("started"), record.get("ended")
-    state = str(record["state"])
-    now = datetime.now().timestamp()
-    took = "" if not started else clock((ended if state in FINAL_STATES and ended else now) - started)
-    return (
-        when(record.get("received")),
-        f"{LOOKS[state][0]} {state}",
-        str(record.get("endpoint_name") or ""),
-        took,
-        str(record.get("label") or record.get("function_name") or ""),
-        str(record["task_id"]),
-    )
 
 
 def _result_arguments(parser: Parser) -> None:

@@ -64,11 +64,13 @@ def errors_page() -> Iterator[str]:
     """Yield every error class: number, code, what it means."""
     yield "# Errors\n"
     yield "Every error is a subclass of `funcx_lab.errors.FuncxLabError`. The code is what travels: an error"
-    yield "that the hub service answers with becomes the same class in your notebook.\n"
+    yield "that the hub service answers with becomes the same class in your notebook. The number leads to a"
+    yield "page that says what happened, why, and what to do.\n"
     yield "| Number | Code | Class | HTTP | What it means |"
     yield "|---|---|---|---|---|"
     for cls in sorted(set(error_classes()), key=lambda cls: cls.number):
-        yield f"| {cls.number} | `{cls.code}` | {_lineage(cls)} | {cls.status} | {_first_paragraph(cls)} |"
+        number = f"[{cls.number}](../errors/{cls.number}.md)"
+        yield f"| {number} | `{cls.code}` | {_lineage(cls)} | {cls.status} | {_first_paragraph(cls)} |"
 
 
 def _lineage(cls: type[FuncxLabError]) -> str:

@@ -56,7 +56,23 @@ def test_an_unknown_code_is_still_an_error_of_the_service() -> None:
     assert error.message == "new"
 
 
-def test_every_error_has_its_docs() -> None:
+def test_every_error_is_listed() -> None:
     page = (ROOT / "docs" / "reference" / "errors.md").read_text()
     missing = [cls.code for cls in CLASSES if f"`{cls.code}`" not in page or cls.number not in page]
     assert missing == []
+
+
+def test_every_page_is_of_an_error() -> None:
+    pages = {path.stem for path in (ROOT / "docs" / "errors").iterdir()}
+    assert pages - {cls.number for cls in CLASSES} == set()
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+def test_an_error_has_a_page_that_helps(cls: type[FuncxLabError]) -> None:
+    """Which error, a message as it looks, what happened, why, and what to do."""
+    page = (ROOT / "docs" / "errors" / f"{cls.number}.md").read_text()
+    form = (
+        rf"# {cls.number} {cls.__name__}\n\n`{cls.code}`.*\n\n```\n{cls.__name__}: .+\n```\n\n"
+        r"## What happened\n\n[\w`].+\n\n## Why\n\n[\w`].+\n\n## What to do\n\n\* .+\n"
+    )
+    assert re.fullmatch(form, page, re.DOTALL)

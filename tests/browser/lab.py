@@ -27,6 +27,38 @@ _HERE = ("localhost", "127.0.0.1")
 #: Where the browser looks any other name up: nowhere.
 _NO_NAMES = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1"
 
+#: Contrast as WCAG 2 defines it, with every layer that lets light through.
+_CONTRASTS = """selector => {
+  const parse = colour => {
+    const [r, g, b, alpha = 1] = colour.match(/[\\d.]+/g).map(Number);
+    return [r, g, b, alpha];
+  };
+  const over = (top, bottom) => [0, 1, 2].map(i => top[i] * top[3] + bottom[i] * (1 - top[3]));
+  const light = rgb => rgb
+    .map(part => part / 255)
+    .map(part => part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, part, i) => sum + part * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = node => {
+    const layers = [];
+    for (; node; node = node.parentElement) layers.push(parse(getComputedStyle(node).backgroundColor));
+    return layers.reduceRight((below, layer) => over(layer, below), [255, 255, 255]);
+  };
+  const opacity = node => node ? getComputedStyle(node).opacity * opacity(node.parentElement) : 1;
+  const found = {};
+  for (const root of document.querySelectorAll(selector)) {
+    const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+      const node = walker.currentNode.parentElement, text = walker.currentNode.data.trim();
+      if (!text || node.closest("style, [aria-hidden=true]")) continue;
+      const colour = parse(getComputedStyle(node).color), back = behind(node);
+      colour[3] *= opacity(node);
+      const [dark, bright] = [light(over(colour, back)), light(back)].sort((a, b) => a - b);
+      found[text] = (bright + 0.05) / (dark + 0.05);
+    }
+  }
+  return found;
+}"""
+
 
 class Notebook:
     """One notebook on one page.
@@ -50,19 +82,21 @@ class Notebook:
         return self.cell(number).locator(".jp-Cell-outputArea")
 
     def start(self, number: int) -> None:
-        """Run a cell as a person does, and do not wait for it."""
-        self.cell(number).locator(".jp-InputPrompt").click()
+        """Run a cell that has not run yet, as a person does, and do not wait for it."""
+        prompt = self._prompt(number)
+        expect(prompt).to_have_text("[ ]:")
+        prompt.click()
         self.page.keyboard.press("Control+Enter")
+        expect(prompt).not_to_have_text("[ ]:")
 
     def run(self, number: int) -> Locator:
-        """Run a cell, wait until it ends, and return its output."""
+        """Run a cell that has not run yet, wait until it ends, and return its output."""
         self.start(number)
-        self.wait_until_run(number)
+        expect(self._prompt(number)).to_have_text(re.compile(r"\[\d+\]:"))
         return self.output(number)
 
-    def wait_until_run(self, number: int) -> None:
-        """Wait until a cell that was started has its number."""
-        expect(self.cell(number).locator(".jp-InputPrompt")).to_have_text(re.compile(r"\[\d+\]:"))
+    def _prompt(self, number: int) -> Locator:
+        return self.cell(number).locator(".jp-InputPrompt")
 
     def wait_for(self, number: int, *texts: str) -> None:
         """Wait until these texts stand under a cell."""
@@ -80,8 +114,8 @@ class Notebook:
     def restart(self) -> None:
         """Restart the kernel with the toolbar's button and its dialog."""
         self._toolbar("notebook:restart-kernel").click()
-        self.page.locator(".jp-Dialog .jp-mod-accept").click()
-        expect(self.page.locator(".jp-Dialog")).to_have_count(0)
+        with self.page.expect_response(lambda answer: "/restart" in answer.url):
+            self.page.locator(".jp-Dialog .jp-mod-accept").click()
         self.wait_for_kernel()
 
     def _toolbar(self, command: str) -> Locator:
@@ -89,6 +123,7 @@ class Notebook:
 
     def wait_for_kernel(self) -> None:
         """Wait until the kernel is there and has nothing to do."""
+        expect(self.page.locator(".jp-KernelName")).to_have_text(re.compile("Python 3"))
         indicator = self.page.locator(".jp-NotebookPanel-toolbar .jp-Notebook-ExecutionIndicator")
         expect(indicator).to_have_attribute("data-status", "idle")
 
@@ -97,6 +132,14 @@ class Notebook:
         self.page.keyboard.press("Escape")
         self.page.keyboard.press("Control+s")
         expect(self.page.locator(".lm-TabBar-tab.jp-mod-current.jp-mod-dirty")).to_have_count(0)
+
+    def contrasts(self, selector: str) -> dict[str, float]:
+        """Return how far each text below ``selector`` stands out from what is behind it, 1 to 21.
+
+        What is marked as decoration (``aria-hidden``) is left out.
+        """
+        found: dict[str, float] = self.page.evaluate(_CONTRASTS, selector)
+        return found
 
     def picture(self, path: Path) -> None:
         """Keep a picture of the notebook as PNG."""
@@ -191,7 +234,7 @@ def jupyter_lab(root: Path, set_variable: Callable[[str, str], None]) -> Iterato
     try:
         assert process.stdout is not None
         address = re.search(r"http://\S+", process.stdout.readline())
-        assert address, (root / "home" / "logs" / "lab.log").read_text()
+        assert address, "JupyterLab did not start; its standard error says why"
         with sync_playwright() as playwright:
             expect.set_options(timeout=TIMEOUT_MS)
             browser = playwright.chromium.launch(executable_path=browser_path, args=[_NO_NAMES])

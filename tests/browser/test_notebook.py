@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import wait
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.lab import JupyterLab, jupyter_lab
+from funcx_lab import FuncXClient, stream
+from tests.browser.lab import DARK, LIGHT, JupyterLab, jupyter_lab
 
 pytestmark = pytest.mark.slow
 
@@ -19,6 +22,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterLab]:
         jupyter_lab(tmp_path_factory.mktemp("lab"), patch.setenv) as lab,
     ):
         yield lab
+        stream.close_streams()
 
 
 @pytest.fixture(autouse=True)
@@ -82,3 +86,110 @@ def test_the_interrupt_button_cancels_the_cell(lab: JupyterLab) -> None:
         notebook.wait_for(1, "Cancelled …")
         notebook.run(2)
         notebook.wait_for(2, "42")
+
+
+def test_a_card_goes_through_its_states(lab: JupyterLab) -> None:
+    lab.write(
+        "states",
+        "%load_ext funcx_lab",
+        "%%funcx local -b -n good\nimport time\nprint('one', flush=True)\ntime.sleep(1)\nprint('two')",
+        "%%funcx local -b -n bad\n1 / 0",
+        "%%funcx local -b --task endless -n endless\nimport time\nwhile True:\n    time.sleep(0.1)",
+        "endless.cancel()",
+    )
+    with lab.open("states") as notebook:
+        notebook.run(0)
+        notebook.run(1)
+        notebook.wait_for(1, "▶ running", "one")
+        notebook.wait_for(1, "✔ success", "two")
+        notebook.run(2)
+        notebook.wait_for(2, "✖ failed", "ZeroDivisionError: division by zero")
+        notebook.run(3)
+        notebook.wait_for(3, "▶ running")
+        notebook.run(4)
+        notebook.wait_for(3, "■ cancelled")
+        assert all("running" not in text for text in notebook.texts())
+
+
+def test_a_restarted_kernel_takes_its_task_up_again(lab: JupyterLab, tmp_path: Path) -> None:
+    flag = tmp_path / "go"
+    lab.write(
+        "restarted",
+        "%load_ext funcx_lab",
+        f"flag = {str(flag)!r}",
+        "%%funcx local -b\nimport os, time\nprint('before', flush=True)\nwhile not os.path.exists(flag):\n"
+        "    time.sleep(0.05)\nprint('after')\nfound = 11",
+        "%load_ext funcx_lab",
+        "%funcx attach last",
+        "found",
+    )
+    with lab.open("restarted") as notebook:
+        for number in (0, 1, 2):
+            notebook.run(number)
+        notebook.wait_for(2, "running", "before")
+        notebook.save()
+        notebook.restart()
+        notebook.run(3)
+        notebook.start(4)
+        notebook.wait_for(4, "running", "before")
+        flag.touch()
+        notebook.wait_for(4, "after")
+        notebook.run(5)
+        notebook.wait_for(5, "11")
+
+
+def test_a_page_that_was_closed_finds_what_ran_meanwhile(lab: JupyterLab, tmp_path: Path) -> None:
+    flag = tmp_path / "go"
+    lab.write(
+        "reopened",
+        "%load_ext funcx_lab",
+        f"flag = {str(flag)!r}",
+        "%%funcx local -b --task job -n overnight\nimport os, time\nprint('before', flush=True)\n"
+        "while not os.path.exists(flag):\n    time.sleep(0.05)\nprint('after')\nfound = 11",
+        "%funcx attach --all",
+        "found",
+        "%funcx attach last",
+    )
+    with lab.open("reopened") as notebook:
+        for number in (0, 1, 2):
+            notebook.run(number)
+        notebook.wait_for(2, "running", "before")
+        notebook.save()
+    flag.touch()
+    client = FuncXClient()
+    task = client.task(client.get_tasks(label="overnight")[0]["task_id"])
+    assert wait([task], timeout=60).done
+    with lab.open("reopened") as notebook:
+        notebook.wait_for(2, "before")
+        notebook.run(3)
+        notebook.wait_for(3, "overnight", "success", "brought back: found")
+        notebook.run(4)
+        notebook.wait_for(4, "11")
+        notebook.run(5)
+        notebook.wait_for(5, "before", "after")
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK])
+def test_every_word_can_be_read(lab: JupyterLab, theme: str) -> None:
+    """What is written stands out from what is behind it by 4.5 to 1, as WCAG asks."""
+    lab.write(
+        theme[-5:].strip(),
+        "%load_ext funcx_lab",
+        "%%funcx local -b -n good\nprint('a line')",
+        "%%funcx local -b -n bad\n1 / 0",
+        "%funcx endpoints",
+        "%funcx tasks -n 3",
+    )
+    lab.use_theme(theme)
+    with lab.open(theme[-5:].strip()) as notebook:
+        for number in range(5):
+            notebook.run(number)
+        notebook.wait_for(1, "✔ success", "a line")
+        notebook.wait_for(2, "✖ failed", "ZeroDivisionError")
+        notebook.wait_for(3, "local")
+        notebook.wait_for(4, "good", "bad")
+        texts = notebook.contrasts(".fx-repr")
+        assert {"success", "failed", "a line", "good"} <= texts.keys()
+        assert {text: round(ratio, 1) for text, ratio in texts.items() if ratio < 4.5} == {}
+        is_dark = notebook.page.locator("body").get_attribute("data-jp-theme-light") == "false"
+        assert is_dark is (theme == DARK)

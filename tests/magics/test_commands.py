@@ -69,6 +69,12 @@ def test_lines_that_cannot_run(notebook: Any, line: str, text: str) -> None:
     assert text in ran.stderr
 
 
+def test_a_cell_may_have_a_time_to_live(notebook: Any) -> None:
+    notebook.good("%%funcx --ttl 2h\n1")
+    assert notebook.client.submitted[-1]["options"].ttl_s == 7200.0
+    assert "is not a duration" in notebook.run("%%funcx --ttl soon\n1").stderr
+
+
 def test_help_of_run(notebook: Any) -> None:
     assert "one line of Python" in notebook.good("%funcx run --help").stdout
 

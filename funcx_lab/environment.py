@@ -84,7 +84,8 @@ def find_installed(paths: Sequence[str]) -> Installed:
     modules: dict[str, str] = {}
     seen: set[str] = set()
     for distribution in importlib.metadata.distributions(path=list(paths)):
-        fields = dict(_FIELD.findall(_text(distribution, "METADATA", "PKG-INFO"))[:20])
+        head = _text(distribution, "METADATA", "PKG-INFO").partition("\n\n")[0]  # a description follows
+        fields = dict(_FIELD.findall(head))
         name, version = _cut(fields.get("Name")), _cut(fields.get("Version"))
         if not name or not version or plain_name(name) in seen or len(packages) >= NAMES_LIMIT:
             continue  # the first one on the path is the one that is imported

@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 
 from funcx_lab.connection import Connection
-from funcx_lab.errors import MalformedMessage
 from funcx_lab.map_items import MapTask
 from funcx_lab.map_plan import spread_again
 from funcx_lab.objects import download
@@ -17,8 +16,6 @@ from funcx_lab.protocol.payload import Buffer, Payload
 from funcx_lab.protocol.stream import TaskCall
 from funcx_lab.serialize import pack_arguments, unpack_arguments
 from funcx_lab.stream.submit_queue import Route
-
-_decode_call = msgspec.msgpack.Decoder(TaskCall).decode
 
 
 class StoredCalls:
@@ -41,7 +38,7 @@ class StoredCalls:
 
         Raises
         ------
-        TaskNotFound
+        TaskNotFound, TaskGone
             If the hub service does not have a call any more.
         """
         by_task: dict[str, list[int]] = {}
@@ -49,7 +46,7 @@ class StoredCalls:
             by_task.setdefault(str(self._records[item]["task_id"]), []).append(item)
         for task_id, own in by_task.items():
             first, count, _ = self._records[own[0]]["items"]
-            call = self._ask(task_id)
+            call = self.connection.call(task_id)
             arguments = self._arguments(call)
             where = call.endpoint_name or call.endpoint_id
             for span in spread_again(own):
@@ -57,13 +54,6 @@ class StoredCalls:
                 part = Payload([arguments]) if count == 1 else _part(arguments, span.first - first, span.size)
                 route = Route(where, call.function.function_id, group_id, options)
                 yield MapTask(span, self.connection.submit(route, part))
-
-    def _ask(self, task_id: str) -> TaskCall:
-        response = self.connection.transport.request("GET", f"/v3/tasks/{task_id}/call")
-        try:
-            return _decode_call(response.data)
-        except msgspec.DecodeError as err:
-            raise MalformedMessage(f"The call of task {task_id} cannot be read: {err}.") from err
 
     def _arguments(self, call: TaskCall) -> Buffer:
         if call.object is None:

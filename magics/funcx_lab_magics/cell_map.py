@@ -173,8 +173,15 @@ class NotebookMaps:
         newest = next(reversed(self._maps.values()), None)
         return newest if newest is not None and newest.created >= after else None
 
-    def find(self, client: FuncXClient, word: str) -> CellMap | None:
-        """Return the map whose id, or an id of whose tasks, is this, begins or ends with it; None if none is.
+    def find(self, client: FuncXClient, word: str, *, by_task: bool) -> CellMap | None:
+        """Return the map whose id is this, begins or ends with it; None if there is none.
+
+        Parameters
+        ----------
+        word : str
+            The id, or its beginning or end.
+        by_task : bool
+            Take the id of one of its tasks, too.
 
         Raises
         ------
@@ -183,7 +190,7 @@ class NotebookMaps:
         """
         word = word.strip("…")
         known = [each for each in self if fits(word, each.group_id)]
-        groups = {each.group_id for each in known} or self._elsewhere(client, word)
+        groups = {each.group_id for each in known} or self._elsewhere(client, word, by_task)
         if not groups:
             return None
         if len(groups) > 1:
@@ -191,11 +198,12 @@ class NotebookMaps:
         (group_id,) = groups
         return self._maps.get(group_id) or self.add(client, **find_map(client.connection, group_id))
 
-    def _elsewhere(self, client: FuncXClient, word: str) -> set[str]:
+    def _elsewhere(self, client: FuncXClient, word: str, by_task: bool) -> set[str]:
         """Look among all of the user's tasks."""
         records = client.connection.group_records(word) if len(word) == WHOLE_LENGTH else []
         return {
             str(record["task_group_id"])
             for record in records or client.get_tasks(limit=LOOKED_UP)
-            if record.get("items") and (fits(word, record["task_group_id"]) or fits(word, record["task_id"]))
+            if record.get("items")
+            and (fits(word, record["task_group_id"]) or (by_task and fits(word, record["task_id"])))
         }

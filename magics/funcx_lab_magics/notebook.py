@@ -122,8 +122,15 @@ class Notebook:
             client = self.client()
             self.tasks.remember(client, earlier_records(client, self.file, self.task_group_id))
 
-    def find_map(self, word: str) -> CellMap | None:
+    def find_map(self, word: str, *, by_task: bool = False) -> CellMap | None:
         """Return the map that ``last`` or an id stands for, in whole or part; None if it stands for no map.
+
+        Parameters
+        ----------
+        word : str
+            ``last``, or the id of the map, or its beginning or end.
+        by_task : bool
+            Take the id of one of its tasks, too.
 
         Raises
         ------
@@ -135,7 +142,7 @@ class Notebook:
             return self.maps.last(after=tasks[-1].view.created if tasks else 0.0)
         if any(fits(word.strip("…"), task.task_id) for task in tasks):
             return None
-        return self.maps.find(self.client(), word)
+        return self.maps.find(self.client(), word, by_task=by_task)
 
     def say(self, text: str) -> None:
         """Show one grey line."""

@@ -331,6 +331,11 @@ class RestHandler(tornado.web.RequestHandler):
             {
                 "task_id": task_id,
                 "label": submit.options.label if submit.options else None,
+                "items": submit.options.items if submit.options else None,
+                "task_group_id": submit.group_id,
+                "function_name": "function",
+                "endpoint_name": submit.endpoint,
+                "ended": 1.0 if task_id in self.standin.outcomes else None,
                 "received": float(number),
                 "key": number,
             }

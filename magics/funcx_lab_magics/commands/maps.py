@@ -1,4 +1,4 @@
-"""What subcommands do for a map: ``attach``, ``result``, ``logs``, ``cancel`` and ``retry``."""
+"""What subcommands do for a map: ``attach``, ``result``, ``logs``, ``cancel``, ``retry``, ``debug``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import dataclasses
 import sys
 from collections.abc import Callable
 from typing import Any
+
+from IPython.core.error import UsageError
 
 from funcx_lab.looks import short
 from funcx_lab_magics.arguments import Parser, whole
@@ -40,6 +42,8 @@ def _logs(notebook: Notebook, found: CellMap, options: argparse.Namespace) -> No
 
 
 def _retry(notebook: Notebook, found: CellMap, options: argparse.Namespace) -> CellMap | None:
+    if options.endpoint is not None:
+        raise UsageError("%funcx retry: the items of a map run again where the map runs; leave ENDPOINT out.")
     if not found.failures():
         print("No item failed.")
         return None
@@ -48,17 +52,23 @@ def _retry(notebook: Notebook, found: CellMap, options: argparse.Namespace) -> C
 
 _RUNS: dict[str, Run] = {"attach": _attach, "result": _result, "logs": _logs, "retry": _retry}
 
+#: They show a map also for the id of one of its tasks; for the others that is the task alone.
+_BY_TASK = ("attach", "result")
+
 
 def with_maps(command: Command) -> Command:
     """Return a subcommand that also does its work for maps, if it can."""
     if command.name == "cancel":
         return dataclasses.replace(command, run=_cancel(command))
+    if command.name == "debug":
+        return dataclasses.replace(command, run=_debug(command))
     if command.name not in _RUNS:
         return command
     for_map = _RUNS[command.name]
 
     def run(notebook: Notebook, options: argparse.Namespace) -> Any:
-        found = None if getattr(options, "all", False) else notebook.find_map(options.task)
+        by_task = command.name in _BY_TASK
+        found = None if getattr(options, "all", False) else notebook.find_map(options.task, by_task=by_task)
         return command.run(notebook, options) if found is None else for_map(notebook, found, options)
 
     add_arguments = _logs_arguments(command) if command.name == "logs" else command.add_arguments
@@ -71,6 +81,31 @@ def _logs_arguments(command: Command) -> Callable[[Parser], None]:
         parser.add_argument("--item", type=whole, metavar="I", help="of a map: only this item's task")
 
     return add_arguments
+
+
+def _debug(command: Command) -> Callable[[Notebook, argparse.Namespace], Any]:
+    def run(notebook: Notebook, options: argparse.Namespace) -> Any:
+        found = notebook.find_map(options.task)
+        if found is not None:
+            options.task = _first_failed(found)
+        return command.run(notebook, options)
+
+    return run
+
+
+def _first_failed(found: CellMap) -> str:
+    """Return the id of the task of the first item that failed."""
+    failures = found.failures()
+    if not failures:
+        raise UsageError("%funcx debug: no item of this map has failed.")
+    item = min(failures)
+    task = found.task_of(item)
+    if task.span.size > 1:
+        raise UsageError(
+            f"%funcx debug: item {item} shares its task with others. %funcx retry {found.group_id[-8:]} "
+            "runs those that failed alone; debug one of them then."
+        )
+    return task.future.task_id
 
 
 def _cancel(command: Command) -> Callable[[Notebook, argparse.Namespace], Any]:

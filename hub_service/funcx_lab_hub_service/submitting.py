@@ -239,6 +239,8 @@ def _check_options(options: TaskOptions | None) -> None:
         raise InvalidRequest(
             "options.memo is a SHA-256 in hex, and goes without a session: what a session holds has no key."
         )
+    if options.repeats is not None and not _UUID.fullmatch(options.repeats):
+        raise InvalidRequest(f"options.repeats={options.repeats[:80]!r} is no task's id.")
     if options.requires and (why := why_not(options.requires)):
         raise InvalidRequest(f"options.{why}")
     if options.label is not None and len(options.label) > LABEL_LIMIT:

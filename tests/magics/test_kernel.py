@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -185,6 +186,44 @@ def test_a_worker_that_dies_is_our_error(kernel: Kernel) -> None:
     error = kernel.run("%%funcx\nimport os\nos._exit(1)")[-1]
     assert error["ename"] == "TaskPoisoned"
     assert "workers died" in error["traceback"][0]
+
+
+def test_a_reused_result_shows_what_its_run_showed(kernel: Kernel) -> None:
+    cell = "from IPython.display import HTML, display\nimport os\n"
+    cell += "print('made')\ndisplay(HTML('<b>bold</b>'))\ntoken = os.getpid(), n\ntoken"
+    kernel.run("n = 1")
+    first = kernel.run(f"%%funcx --memo\n{cell}")
+    kernel.run("token = None")
+    again = kernel.run(f"%%funcx --memo\n\n# the same\n{cell}")
+    for outputs in (first, again):
+        assert streams(outputs, "stdout") == "made\n"
+        assert any(output.get("data", {}).get("text/html") == "<b>bold</b>" for output in outputs)
+    assert (
+        plain(first, "execute_result")
+        == plain(again, "execute_result")
+        == plain(kernel.run("token"), "execute_result")
+    )
+    told = [text for text in plain(again, "display_data") if "reused the result of" in text]
+    assert [text.rpartition("; ")[2] for text in told] == ["--fresh runs it"]
+    kernel.run("n = 0")
+    assert not any("reused" in str(output) for output in kernel.run(f"%%funcx --memo\n{cell}"))
+
+
+def test_a_failed_cell_is_repeated_there_and_debugged_here(kernel: Kernel) -> None:
+    kernel.run("%%funcx\nimport asyncio\nawait asyncio.sleep(0)\nbottom = 0\n1 / bottom")
+    (card,) = [o for o in kernel.run("%funcx retry") if "fx-repr" in str(o)]
+    task_id = card["metadata"]["funcx"]["task_id"]
+    kernel.wait_for(lambda: "failed on local" in card["data"]["text/plain"])
+    outputs = kernel.run("%funcx debug last")
+    (shown,) = [output for output in outputs if output["type"] == "error"]
+    assert "----> 5 1 / bottom" in re.sub(r"\x1b\[[\d;]*m", "", "\n".join(shown["traceback"]))
+    assert "ZeroDivisionError here and on local." in streams(outputs, "stdout")
+    seen = kernel.run(
+        "import sys; sys.last_traceback.tb_frame.f_globals['bottom'], sys.last_traceback.tb_lineno"
+    )
+    assert plain(seen, "execute_result") == ["(0, 5)"]
+    ask = f"import funcx_lab; funcx_lab.FuncXClient().get_task('{task_id}')['repeats'] is not None"
+    assert plain(kernel.run(ask), "execute_result") == ["True"]
 
 
 def test_a_background_cell_has_a_card_that_follows_it(kernel: Kernel) -> None:

@@ -255,12 +255,18 @@ def test_a_task_says_what_it_calls_also_when_the_function_was_deleted(tools: Any
 
 
 @pytest.mark.parametrize(
-    "options", [TaskOptions(memo="x"), TaskOptions(memo=""), TaskOptions(memo=CODE, session="s")]
+    "options",
+    [
+        TaskOptions(memo="x"),
+        TaskOptions(memo=""),
+        TaskOptions(memo=CODE, session="s"),
+        TaskOptions(repeats="x" * 100_000),
+    ],
 )
 def test_keys_that_are_none_are_refused(tools: Any, options: TaskOptions) -> None:
     async def main() -> None:
         async with tools.opened() as core:
-            with pytest.raises(InvalidRequest, match=r"options\.memo"):
+            with pytest.raises(InvalidRequest, match=r"options\.(memo|repeats)"):
                 await core.submit_one(options=options)
 
     tools.run(main())

@@ -2,90 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
+import os
+import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from jupyter_client.blocking.client import BlockingKernelClient
-from jupyter_client.manager import KernelManager
 
-TIMEOUT_S = 60.0
-
-
-class Kernel:
-    """Executes cells and collects their outputs; updates go to the display they name, as in a front end."""
-
-    def __init__(self, manager: KernelManager, client: BlockingKernelClient) -> None:
-        self.manager, self.client = manager, client
-        self.displays: dict[str, dict[str, Any]] = {}
-
-    def run(
-        self, cell: str, on_output: Callable[[dict[str, Any]], None] | None = None
-    ) -> list[dict[str, Any]]:
-        """Execute a cell; return its outputs as they are when it has ended."""
-        asked = self.client.execute(cell)
-        outputs: list[dict[str, Any]] = []
-        while True:
-            message = self.client.get_iopub_msg(timeout=TIMEOUT_S)
-            kind, content = message["header"]["msg_type"], message["content"]
-            mine = message["parent_header"].get("msg_id") == asked
-            if kind == "status":
-                if mine and content["execution_state"] == "idle":
-                    self.client.get_shell_msg(timeout=TIMEOUT_S)
-                    return outputs
-            elif kind == "update_display_data":
-                self.displays[content["transient"]["display_id"]].update(
-                    data=content["data"], metadata=content["metadata"]
-                )
-            elif mine and kind != "execute_input":
-                outputs.append({"type": kind, **content})
-                display_id = content.get("transient", {}).get("display_id")
-                if display_id:
-                    self.displays[display_id] = outputs[-1]
-                if on_output is not None:
-                    on_output(outputs[-1])
-
-    def wait_for(self, expression: Callable[[], bool]) -> None:
-        """Use the kernel until the expression holds: updates are read on the way."""
-        deadline = time.monotonic() + TIMEOUT_S
-        while not expression():
-            assert time.monotonic() < deadline, self.displays
-            self.run("None")
-            time.sleep(0.05)
+from tests.magics.kernels import TIMEOUT_S, Kernel, plain, running_kernel, streams
 
 
 @pytest.fixture(scope="module")
 def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
-    home = tmp_path_factory.mktemp("home")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("FUNCX_LAB")}
-    environment |= {"FUNCX_LAB_HOME": str(home / "funcx"), "IPYTHONDIR": str(home / "ipython")}
-    manager = KernelManager(kernel_name="python3")
-    manager.start_kernel(env=environment, cwd=str(home))
-    client = manager.blocking_client()
-    client.start_channels()
-    client.wait_for_ready(timeout=TIMEOUT_S)
-    kernel = Kernel(manager, client)
-    kernel.run("%load_ext funcx_lab")
-    yield kernel
-    client.stop_channels()
-    manager.shutdown_kernel(now=True)
-    manager.cleanup_resources()
-    subprocess.run(
-        [sys.executable, "-m", "funcx_lab.cli", "stop"], env=environment, check=True, timeout=TIMEOUT_S
-    )
-
-
-def streams(outputs: list[dict[str, Any]], name: str) -> str:
-    return "".join(output["text"] for output in outputs if output.get("name") == name)
-
-
-def plain(outputs: list[dict[str, Any]], kind: str) -> list[str]:
-    return [output["data"]["text/plain"] for output in outputs if output["type"] == kind]
+    with running_kernel(tmp_path_factory.mktemp("home")) as kernel:
+        yield kernel
 
 
 def test_value_streams_and_metadata(kernel: Kernel) -> None:
@@ -171,7 +103,7 @@ def test_an_error_shows_the_notebooks_lines(kernel: Kernel) -> None:
 def test_refusals_are_one_red_line(kernel: Kernel) -> None:
     for cell, words in {
         "%%funcx\nnowhere + 1": "line 2:  nowhere + 1",
-        "%%funcx --memo\n1": "unrecognized arguments",
+        "%%funcx --cores 4\n1": "unrecognized arguments",
         "%%funcx\nx = = 1": "SyntaxError",
     }.items():
         outputs = kernel.run(cell)
@@ -275,11 +207,45 @@ def test_endpoint_names_complete(kernel: Kernel) -> None:
 def test_a_task_is_found_again_by_the_next_kernel(kernel: Kernel) -> None:
     kernel.run("%%funcx -b --task job\nfound = 11\nfound + 1")
     task_id = plain(kernel.run("job.task_id"), "execute_result")[0].strip("'")
-    kernel.manager.restart_kernel(now=True)
-    kernel.client.wait_for_ready(timeout=TIMEOUT_S)
-    kernel.run("%load_ext funcx_lab")
+    kernel.restart()
     assert plain(kernel.run(f"%funcx result {task_id[-10:]}"), "execute_result") == ["12"]
     assert plain(kernel.run("found"), "execute_result") == ["11"]
     shown = kernel.run(f"%funcx attach {task_id}")
     assert "success" in shown[0]["data"]["text/html"]
     assert shown[-1]["data"]["text/plain"] == "12"
+
+
+def test_a_session_keeps_its_names_until_its_worker_is_killed(kernel: Kernel) -> None:
+    first = kernel.run("%%funcx --session warm\nimport os\nmodel = [1, 2]\nos.getpid()")
+    assert "in session warm · keeps there model (-o" in first[0]["data"]["text/plain"]
+    assert streams(first, "stderr").startswith("session warm is new on ")
+    (pid,) = plain(first, "execute_result")
+    second = kernel.run("%%funcx --session warm\nmodel.append(3)\nmodel, os.getpid()")
+    assert "uses from session warm: model, os" in second[0]["data"]["text/plain"]
+    assert plain(second, "execute_result") == [f"([1, 2, 3], {pid})"]
+    assert streams(second, "stderr") == ""
+    kernel.run("import os, signal, funcx_lab\nexecutor = funcx_lab.Executor('local', session='warm')")
+    assert plain(kernel.run("executor.submit(os.getpid).result()"), "execute_result") == [pid]
+    kernel.run(f"os.kill({pid}, signal.SIGKILL)")
+    lost = kernel.run("%%funcx --session warm\nmodel")
+    assert lost[-1]["ename"] == "NameError"
+    told = streams(lost, "stderr")
+    assert "session warm is new on " in told
+    assert f"the names of its earlier cells are lost: worker {pid} on " in told
+    assert "name 'model' is not defined" in streams(kernel.run("%%funcx --session warm\nmodel"), "stderr")
+
+
+def test_sessions_are_listed_and_ended(kernel: Kernel) -> None:
+    kernel.run("%%funcx --session listed\nmodel = 1")
+
+    def is_listed() -> bool:
+        return "listed" in plain(kernel.run("%funcx sessions"), "execute_result")[0]
+
+    kernel.wait_for(is_listed)
+    ended = kernel.run("%funcx sessions --end listed")
+    assert plain(ended, "display_data") == ["session listed at local has ended"]
+    again = kernel.run("%%funcx --session listed -x model\n'model' in globals()")
+    assert plain(again, "execute_result") == ["False"]
+    assert streams(again, "stderr").startswith("session listed is new on ")
+    refused = kernel.run("%funcx sessions --end nothing")
+    assert "No session 'nothing' at local" in streams(refused, "stderr")

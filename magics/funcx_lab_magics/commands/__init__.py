@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from IPython.core.error import UsageError
 
-from funcx_lab_magics.commands import account, again, attach, config, endpoints, env, explain, functions, tasks
+from funcx_lab_magics.commands import (
+    account,
+    again,
+    attach,
+    config,
+    endpoints,
+    env,
+    explain,
+    functions,
+    sessions,
+    tasks,
+)
 from funcx_lab_magics.commands.command import Command
 from funcx_lab_magics.commands.maps import with_maps
 
@@ -16,6 +27,7 @@ _SUBJECTS = (
     again,
     explain,
     functions,
+    sessions,
     config,
     account,
 )

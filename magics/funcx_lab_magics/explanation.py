@@ -78,8 +78,9 @@ class Explained:
 
     def _sent(self, name: str) -> Fate | None:
         found = self._captured
+        why = "the cell reads it" if name in self.names.reads else "-i names it"
         if name in found.sizes:
-            return Fate(name, "sent", format_bytes(found.sizes[name]), "the cell reads it")
+            return Fate(name, "sent", format_bytes(found.sizes[name]), why)
         if name in found.functions:
             value = found.values[name]
             kind = "class" if isinstance(value, type) else "function"
@@ -88,12 +89,14 @@ class Explained:
             return Fate(name, "imported there", "", "; ".join(_statements(found.imports, name)))
         if name in found.held:
             return Fate(name, "in the session", "", "an earlier cell of it left it there; -i sends yours")
-        return Fate(name, "sent", "", "the cell reads it") if name in found.values else None
+        return Fate(name, "sent", "", why) if name in found.values else None
 
     def _left_out(self, name: str) -> Fate | None:
         if name in self._captured.left_out:
             why = f"from {format_bytes(LIMIT_BYTES)} a name is sent only when -i names it"
             return Fate(name, "left out", format_bytes(self._captured.left_out[name]), why)
+        if name in (self.options.map or ()):
+            return Fate(name, "one item a run", "", "--map names it")
         if name in self.options.exclude:
             return Fate(name, "left out", "", "-x names it")
         if name in self.namespace and self.options.include is not None and name not in self.options.include:
@@ -139,6 +142,8 @@ class Explained:
                 yield Fate(name, "changes only there", "", f"-o {name} brings it back")
 
     def _why_it_stays(self, name: str) -> str:
+        if self.options.session:
+            return f"in session {self.options.session}; -o brings it back"
         if self.options.out == "none":
             return "-o none"
         if isinstance(self.options.out, list):

@@ -260,7 +260,8 @@ class NotebookTasks:
             mine = list(self)
             if not mine:
                 raise UsageError(
-                    "No cell of this notebook ran at an endpoint yet; %funcx tasks lists the others."
+                    "No cell ran at an endpoint since this kernel started, and no output in the notebook's "
+                    "file names an earlier task. %funcx tasks lists yours; give the id of one, or its end."
                 )
             return mine[-1]
         word = word.strip("…")

@@ -255,3 +255,13 @@ def test_there_is_no_dashboard_yet_and_it_says_so(notebook: Any) -> None:
 def test_every_line_that_the_dashboard_names_exists(notebook: Any) -> None:
     for line, _ in notebook.good("%funcx dashboard").result.rows:
         assert line.split()[1] in notebook.good("%funcx").stdout
+
+
+# --- last -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["result", "logs", "attach"])
+def test_last_without_a_task_says_what_to_do(notebook: Any, command: str) -> None:
+    ran = notebook.run(f"%funcx {command} last")
+    assert "No cell ran at an endpoint since this kernel started" in ran.stderr
+    assert "%funcx tasks lists yours; give the id of one" in ran.stderr

@@ -43,6 +43,20 @@ def test_what_was_left_out_and_why(notebook: Any) -> None:
     assert found["d", "stays there"][1] == "-o none"
 
 
+def test_items_sessions_and_scripts(notebook: Any) -> None:
+    notebook.good("xs = [1, 2]\nk = 3")
+    notebook.run("%%funcx --map xs --dry-run\nxs + k")
+    table = notebook.good("%funcx explain").result
+    assert table.caption.endswith("for local (dry run: nothing was sent)")
+    assert fates(notebook)["xs", "one item a run"][1] == "--map names it"
+    notebook.good("%%funcx --session warm\nmodel = k")
+    assert fates(notebook)["model", "stays there"][1] == "in session warm; -o brings it back"
+    notebook.good("%%funcx --session warm\nmodel + k")
+    assert "an earlier cell of it left it there" in fates(notebook)["model", "in the session"][1]
+    notebook.good("%%funcx --shell -i k\necho $k")
+    assert fates(notebook)["k", "sent"][1] == "-i names it"
+
+
 def test_a_refused_cell_says_which_name_was_in_the_way(notebook: Any) -> None:
     notebook.shell.user_ns.update(lock=threading.Lock(), good=5)
     notebook.run("%%funcx\nx = good\nwith lock:\n    y = nowhere")

@@ -24,11 +24,16 @@ def _explain(notebook: Notebook, options: argparse.Namespace) -> Table:
     if options.name is None:
         if explained is None:
             raise UsageError("%funcx explain: no %%funcx cell was read yet; `%funcx explain NAME` works.")
-        where = f"{explained.cell.filename} for {explained.options.endpoint}"
-        refused = "" if explained.manifest else " (refused: nothing was sent)"
         columns = ("name", "what happens", "size", "why", "first read")
-        return Table(f"{where}{refused}", columns, explained.rows())
+        return Table(_caption(explained), columns, explained.rows())
     return Table(f"Name {options.name}", ("fact", "value"), _facts(notebook, options.name, explained))
+
+
+def _caption(explained: Explained) -> str:
+    if explained.manifest is None:
+        return f"{explained.cell.filename} for {explained.options.endpoint} (refused: nothing was sent)"
+    dry = " (dry run: nothing was sent)" if explained.options.dry_run else ""
+    return f"{explained.cell.filename} for {explained.manifest.endpoint}{dry}"
 
 
 def _facts(notebook: Notebook, name: str, explained: Explained | None) -> list[tuple[str, str]]:

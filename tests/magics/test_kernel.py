@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import os
-import signal
 import time
 from collections.abc import Iterator
 from typing import Any

@@ -65,21 +65,13 @@ def make_options(
         For a value that makes no sense, for ``retries`` together with ``at_most_once``, and for ``memo``
         together with ``session``.
     """
-    if isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= RETRIES_LIMIT:
-        raise UsageError(f"retries must be a whole number from 0 to {RETRIES_LIMIT:,}, not {retries!r}.")
-    for name, value in (("at_most_once", at_most_once), ("memo", memo), ("fresh", fresh)):
-        if not isinstance(value, bool):
-            raise UsageError(f"{name} must be True or False, not {value!r}.")
+    _check_again(retries, at_most_once)
+    for name, value in (("memo", memo), ("fresh", fresh)):
+        _check_bool(name, value)
     if label is not None and (not isinstance(label, str) or len(label) > LABEL_LIMIT):
         raise UsageError(f"label must be text of at most {LABEL_LIMIT} characters, not {label!r:.80}.")
-    if retries and at_most_once:
-        raise UsageError("retries and at_most_once exclude each other: say which of the two you mean.")
-    if session is not None and not (isinstance(session, str) and SESSION_NAME.fullmatch(session)):
-        raise UsageError(
-            f"session must be a name of at most 64 letters, digits, _, - and dots, not {session!r:.80}."
-        )
-    if session is not None and (memo or fresh):
-        raise UsageError("memo and session exclude each other: what a session holds is not known here.")
+    if session is not None:
+        _check_session(session, is_memo=memo or fresh)
     asked = TaskOptions(
         walltime_s=_seconds("walltime", walltime),
         at_most_once=at_most_once,
@@ -104,6 +96,28 @@ def take_options(keywords: dict[str, Any]) -> TaskOptions | None:
     """
     asked = {name: keywords.pop(_PREFIX + name) for name in _NAMES if _PREFIX + name in keywords}
     return make_options(**asked) if asked else None
+
+
+def _check_again(retries: int, at_most_once: bool) -> None:
+    if isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= RETRIES_LIMIT:
+        raise UsageError(f"retries must be a whole number from 0 to {RETRIES_LIMIT:,}, not {retries!r}.")
+    _check_bool("at_most_once", at_most_once)
+    if retries and at_most_once:
+        raise UsageError("retries and at_most_once exclude each other: say which of the two you mean.")
+
+
+def _check_bool(name: str, value: bool) -> None:
+    if not isinstance(value, bool):
+        raise UsageError(f"{name} must be True or False, not {value!r}.")
+
+
+def _check_session(name: str, *, is_memo: bool) -> None:
+    if not isinstance(name, str) or not SESSION_NAME.fullmatch(name):
+        raise UsageError(
+            f"session must be a name of at most 64 letters, digits, _, - and dots, not {name!r:.80}."
+        )
+    if is_memo:
+        raise UsageError("memo and session exclude each other: what a session holds is not known here.")
 
 
 def _seconds(name: str, value: float | None) -> float | None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from funcx_lab.errors import CannotSerialize, FuncxLabError, UsageError
+from funcx_lab.remote_function import RemoteFunction
 from funcx_lab.serialize.needs import Needs
 from funcx_lab.serialize.values import encode
 from funcx_lab_magics.modules import import_statement, local_part, submodules
@@ -27,6 +28,8 @@ LIMIT_BYTES = 10 * 1000 * 1000
 #: Says how many bytes a value takes on the wire, or raises `CannotSerialize`.
 Measure = Callable[[object], int]
 
+#: What is code rather than data.
+CODE = (type, types.FunctionType, RemoteFunction)
 #: Names that are never the notebook's, whatever it has under them.
 OWN_AT_ENDPOINT = frozenset({"__name__", "__file__", "__doc__", "__builtins__", "__spec__", "__loader__"})
 #: Names that every cell has at the endpoint.
@@ -238,7 +241,7 @@ def _take(found: Capture, name: str, value: object, read: Read, size: int | None
         found.left_out[name] = size
         return
     found.values[name] = value
-    if isinstance(value, type | types.FunctionType):
+    if isinstance(value, CODE):
         found.functions.append(name)
     else:
         found.sizes[name] = size

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from funcx_lab.errors import CannotSerialize
 from funcx_lab.serialize import pack_function
-from funcx_lab_magics.capture import LIMIT_BYTES, PROVIDED, Capture, Cell, format_bytes, payload_size
+from funcx_lab_magics.capture import CODE, LIMIT_BYTES, PROVIDED, Capture, Cell, format_bytes, payload_size
 from funcx_lab_magics.manifest import Manifest
 from funcx_lab_magics.modules import import_statement, local_part
 from funcx_lab_magics.names import CellNames, Read
@@ -179,11 +179,7 @@ def about(name: str, value: object) -> list[tuple[str, str]]:
             ("why", reason(name, value, err)),
             ("try", f"create it inside the cell, or  -x {name}  if it exists at the endpoint"),
         ]
-    how = (
-        "as source, with what it uses"
-        if isinstance(value, type) or hasattr(value, "__code__")
-        else "by value"
-    )
+    how = "as source, with what it uses" if isinstance(value, CODE) else "by value"
     asked = f"; from {format_bytes(LIMIT_BYTES)} only when -i names it" if size >= LIMIT_BYTES else ""
     return [*facts, ("travels", how + asked), ("size", format_bytes(size))]
 

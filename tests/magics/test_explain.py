@@ -120,3 +120,13 @@ def test_nothing_to_explain(notebook: Any, line: str, text: str) -> None:
     ran = notebook.run(f"%funcx explain {line}")
     assert isinstance(ran.error, UsageError)
     assert text in ran.stderr
+
+
+def test_a_remote_function_is_a_function(notebook: Any) -> None:
+    notebook.good("import funcx_lab\n@funcx_lab.function(endpoint='cluster')\ndef half(x):\n    return x / 2")
+    ran = notebook.good("%%funcx\nhalf(4)")
+    assert ran.result == 2
+    assert ran.manifest == "→ local · sends half()"
+    assert fates(notebook)["half", "function sent"][1] == "with the names that it uses"
+    facts = dict(notebook.good("%funcx explain half").result.rows)
+    assert facts["travels"] == "as source, with what it uses"

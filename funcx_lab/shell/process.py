@@ -177,7 +177,7 @@ def uninterrupted() -> Iterator[None]:
 
 def _read_to_end(process: subprocess.Popen[bytes], selector: selectors.BaseSelector, deadline: float) -> bool:
     pause = 0.001
-    while not _has_ended(process):
+    while not has_ended(process):
         left = deadline - time.monotonic()
         if left <= 0:
             return False
@@ -198,8 +198,9 @@ def _read(selector: selectors.BaseSelector, timeout: float) -> None:
             selector.unregister(key.fileobj)
 
 
-def _has_ended(process: subprocess.Popen[bytes]) -> bool:
-    # Not waited for yet, so its number stays its group's until the group has been ended.
+def has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """Whether a program has ended; nobody may have waited for it before."""
+    # Nor is it waited for here, so its number stays its group's until the group has been ended.
     return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
@@ -207,10 +208,10 @@ def end_group(process: subprocess.Popen[bytes], number: signal.Signals = signal.
     """End a program that leads a process group, and the group: ``number`` first, SIGKILL after a second."""
     if process.returncode is not None:
         return
-    if not _has_ended(process):
+    if not has_ended(process):
         _signal_group(process, number)
         deadline = time.monotonic() + PATIENCE_S
-        while not _has_ended(process) and time.monotonic() < deadline:
+        while not has_ended(process) and time.monotonic() < deadline:
             time.sleep(0.01)
     _signal_group(process, signal.SIGKILL)
     process.wait()

@@ -21,7 +21,7 @@ import msgspec
 
 from funcx_lab.errors import RequirementsFailed, RequirementsRefused
 from funcx_lab.protocol.messages import ErrorInfo, FunctionBody
-from funcx_lab.shell.process import end_group, uninterrupted
+from funcx_lab.shell.process import end_group, has_ended, uninterrupted
 from funcx_lab_endpoint.worker import apart_messages as m
 from funcx_lab_endpoint.worker.call import Ended
 from funcx_lab_endpoint.worker.environments import Environment, Environments
@@ -29,6 +29,8 @@ from funcx_lab_endpoint.worker.messages import Run
 from funcx_lab_endpoint.worker.requirements import lacking
 from funcx_lab_endpoint.worker.surroundings import Interrupter
 
+#: Without the working directory, whose files may be called like modules.
+_MAIN = "import sys; del sys.path[0]; from funcx_lab_endpoint.worker.apart_child import main; main()"
 #: Seconds between looks whether the process lives.
 _LOOK_S = 0.2
 
@@ -124,8 +126,9 @@ class _Process:
         self.wanted = wanted
         self._environment, self._add_event = environment, add_event
         self._socket, theirs = socket.socketpair()
-        words = [str(environment.python), "-m", "funcx_lab_endpoint.worker.apart_child", str(theirs.fileno())]
+        words = [str(environment.python), "-c", _MAIN, str(theirs.fileno())]
         self._process: subprocess.Popen[bytes] | None = None
+        self._is_closed = False
         try:
             with uninterrupted(), theirs:
                 self._process = subprocess.Popen(
@@ -151,7 +154,7 @@ class _Process:
     @property
     def is_alive(self) -> bool:
         """Whether it has not ended."""
-        return self._process is not None and self._process.poll() is None
+        return self._process is not None and not self._is_closed and not has_ended(self._process)
 
     def perform(self, run: Run, function: FunctionBody | None) -> Ended:
         """Run a call to its end, its own or the process's."""
@@ -159,6 +162,7 @@ class _Process:
             m.send(self._socket, m.Work(run, function))
             while isinstance(message := self._receive(), m.Shown):
                 self._add_event(message.kind, message.data)
+                m.send(self._socket, m.Seen())
         except m.Gone:
             return Ended(False, error=self._obituary())
         if not isinstance(message, m.Finished):
@@ -167,6 +171,9 @@ class _Process:
 
     def close(self) -> None:
         """End it and its group: it may clean up first, as at Ctrl-C."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         self._socket.close()  # at the end of its call it sees that nobody waits for it
         if self._process is not None:
             end_group(self._process, signal.SIGINT)

@@ -1,4 +1,4 @@
-"""``python -m funcx_lab_endpoint.worker.apart_child FD``: runs a worker's calls in another environment."""
+"""Runs a worker's calls in the Python of another environment; see `apart`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def _serve(connection: socket.socket) -> None:
     if not isinstance(setup, m.Setup):
         raise TypeError(f"{type(setup).__name__} is no beginning")
     interrupter, surroundings, pid = Interrupter(), Surroundings(), os.getpid()
-    fflush = ctypes.CDLL(None).fflush
+    fflush, lock = ctypes.CDLL(None).fflush, threading.Lock()
 
     def flush() -> None:
         for stream in (sys.stdout, sys.stderr):
@@ -44,8 +45,11 @@ def _serve(connection: socket.socket) -> None:
         fflush(None)
 
     def show(kind: str, data: Any) -> None:
-        flush()
-        m.send(connection, m.Shown(kind, data))
+        if os.getpid() == pid:  # a fork of the user's has no place to show anything
+            with lock:
+                flush()
+                m.send(connection, m.Shown(kind, data))
+                _next(connection)
 
     caller = Caller(setup.sid, Path(setup.objects), setup.result_limit, interrupter, show)
     streams = sys.stdout, sys.stderr
@@ -67,7 +71,3 @@ def _serve(connection: socket.socket) -> None:
 
 def _next(connection: socket.socket) -> m.Message:
     return m.receive(connection, lambda: False)
-
-
-if __name__ == "__main__":
-    main()

@@ -42,6 +42,10 @@ class Shown(msgspec.Struct, frozen=True, array_like=True, tag=True):
     data: Any
 
 
+class Seen(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """What was shown has its place in the task's events; what is written now comes behind it."""
+
+
 class Finished(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """How the call ended."""
 
@@ -51,7 +55,7 @@ class Finished(msgspec.Struct, frozen=True, array_like=True, tag=True):
     path: str
 
 
-Message = Setup | Work | Ready | Shown | Finished
+Message = Setup | Work | Ready | Shown | Seen | Finished
 _decoder = msgspec.msgpack.Decoder(Message)
 
 

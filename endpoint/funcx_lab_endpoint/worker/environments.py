@@ -102,20 +102,19 @@ class Environments:
                 self._prune(place)
 
     def _prune(self, newest: Path) -> None:
-        """Remove the environments beyond the limit that were not used for longest and are not in use."""
-        ready = [path for path in self._directory.glob(f"*/{_READY}") if path.parent != newest]
-        old = sorted(ready, key=_last_use, reverse=True)[max(0, self._keep - 1) :]
-        for path in old:
-            lock = _try_lock(path.parent.with_suffix(".lock"), fcntl.LOCK_EX)
+        """Remove what is not in use: builds cut short, and beyond the limit what was used longest ago."""
+        places = [path for path in self._directory.iterdir() if path.is_dir() and path != newest]
+        for place in sorted(places, key=_last_use, reverse=True)[max(0, self._keep - 1) :]:
+            lock = _try_lock(place.with_suffix(".lock"), fcntl.LOCK_EX)
             if lock is not None:
-                path.unlink(missing_ok=True)
-                shutil.rmtree(path.parent, ignore_errors=True)
+                (place / _READY).unlink(missing_ok=True)
+                shutil.rmtree(place, ignore_errors=True)
                 os.close(lock)
 
 
-def _last_use(path: Path) -> float:
+def _last_use(place: Path) -> float:
     try:
-        return path.stat().st_mtime
+        return (place / _READY).stat().st_mtime
     except FileNotFoundError:
         return 0.0
 
@@ -141,7 +140,7 @@ def _build(place: Path, wanted: Sequence[str]) -> None:
     try:
         for words in _steps(place, wanted):
             _perform(words, place, wanted)
-    except BaseException:  # a cancel, too: nothing half built stays
+    except RequirementsFailed:  # a cancel has no time for that; what it leaves is not ready, see `_prune`
         shutil.rmtree(place, ignore_errors=True)
         raise
     unfinished = place / f"{_READY}.part"

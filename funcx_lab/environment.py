@@ -153,7 +153,8 @@ def _text(distribution: importlib.metadata.Distribution, *names: str) -> str:
 def _tops(distribution: importlib.metadata.Distribution) -> set[str]:
     """Return the top-level names of a distribution."""
     listed = {name for name in _text(distribution, "top_level.txt").split() if name.isidentifier()}
-    return listed or set(_TOP.findall(_text(distribution, "RECORD", "installed-files.txt")))
+    found = listed or set(_TOP.findall(_text(distribution, "RECORD", "installed-files.txt")))
+    return found - {"__pycache__"}
 
 
 def _loose_modules(paths: Iterable[str]) -> Iterator[str]:

@@ -34,30 +34,8 @@ def make_options(
 
     Parameters
     ----------
-    label : str, optional
-        Shown in tables.
-    retries : int
-        Run the call again so often when it raised or reached its walltime. (When a worker, a node or an
-        endpoint is lost it runs again anyway.)
-    at_most_once : bool
-        Never run it again once it may have started: it fails with `EndpointLost` instead when that
-        cannot be known.
-    walltime : float, optional
-        Stop it after so many seconds, with `WalltimeReached`.
-    ttl : float, optional
-        End it with `TaskExpired` when it has not ended so many seconds after the service got it; 14 days
-        unless the service says otherwise.
-    session : str, optional
-        Run it in the session of this name: on one worker, one after another, with what earlier calls of the
-        session left in that worker's memory. A session ends with its worker, or when it is not used.
-    memo : bool
-        Take the stored result of the same call if there is one: same code, arguments, endpoint and packages
-        there. Of a call that runs, the result is stored for the next one.
-    fresh : bool
-        With ``memo``, and on its own the same: run it even so, and store the result.
-    requires : sequence of str
-        Packages that must be there, as pip names them. An endpoint without them runs the call in an
-        environment that it builds for it, if its owner allows that; else `RequirementsRefused`.
+    label, retries, at_most_once, walltime, ttl, session, memo, fresh, requires
+        As those of `funcx_lab.Executor`.
 
     Raises
     ------

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 #: Endpoint names are asked for again after so many seconds.
 FRESH_S = 30.0
+#: The magics whose lines are completed here.
+_OURS = ("%%funcx", "%funcx", "%autofuncx")
 #: A key press waits this long at most (seconds).
 PATIENCE_S = 0.15
 
@@ -75,15 +77,18 @@ def candidates(
         Give names of endpoints and ids of tasks.
     """
     words = text.split()
-    if not words or words[0] not in ("%%funcx", "%funcx") or (len(words) == 1 and not text.endswith(" ")):
+    if not words or words[0] not in _OURS or (len(words) == 1 and not text.endswith(" ")):
         return None
     before, fragment = (words[1:], "") if text.endswith(" ") else (words[1:-1], words[-1])
-    if words[0] == "%%funcx":
+    if words[0] != "%funcx":
         return _after(cell_parser(), before, fragment, body, endpoints, tasks)
     if not before:
         return _matching(fragment, COMMANDS)
     if before[0] not in COMMANDS:
         return None
+    if before[0] == "run":
+        found = _after(cell_parser(), before[1:], fragment, body, endpoints, tasks)
+        return found if found and found[1] and "--" not in before else None
     return _after(COMMANDS[before[0]].parser(), before[1:], fragment, body, endpoints, tasks)
 
 
@@ -94,20 +99,36 @@ def _after(
     body: str,
     endpoints: Callable[[], Iterable[str]],
     tasks: Callable[[], Iterable[str]],
-) -> tuple[str, list[str]]:
-    """Complete one word behind others, by what the parser expects there."""
+) -> tuple[str, list[str]] | None:
+    """Complete one word behind others, by what the parser expects there; None for a name of the notebook."""
     options = {text: action for action in parser._actions for text in action.option_strings}
     if fragment.startswith("-"):
         return _matching(fragment, [text for text in options if text.startswith("--") or fragment == "-"])
     action = options.get(before[-1]) if before else None
     if action is not None and action.nargs != 0:
         return _value(action, fragment, body, endpoints)
-    positional = next((each for each in parser._actions if not each.option_strings), None)
-    if positional is None:
-        return fragment, []
-    if positional.dest in ("task", "tasks"):
+    expected = _positional(parser, before, options)
+    if expected in ("name", "function"):
+        return None
+    if expected in ("task", "tasks"):
         return _matching(fragment, ["last", *tasks()])
-    return _matching(fragment, ["auto", *endpoints()] if parser.prog == "%%funcx" else endpoints())
+    if expected in ("target", "endpoint"):
+        return _matching(fragment, ["auto", *endpoints()] if expected == "target" else endpoints())
+    return fragment, []
+
+
+def _positional(parser: Parser, before: list[str], options: dict[str, argparse.Action]) -> str:
+    """Return which argument without an option comes next; ``""`` for none."""
+    positionals = [each for each in parser._actions if not each.option_strings]
+    with_value = {text for text, action in options.items() if action.nargs != 0}
+    given = [
+        word
+        for previous, word in zip(["", *before], before, strict=False)
+        if word not in options and previous not in with_value
+    ]
+    if positionals and positionals[-1].nargs == "*":
+        return positionals[min(len(given), len(positionals) - 1)].dest
+    return positionals[len(given)].dest if len(given) < len(positionals) else ""
 
 
 def _value(

@@ -15,7 +15,17 @@ ENDPOINTS = ["cluster-cpu", "cluster-gpu", "local"]
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("%%funcx ", ENDPOINTS),
+        ("%%funcx ", ["auto", *ENDPOINTS]),
+        ("%%funcx local ", []),
+        ("%autofuncx clu", ["cluster-cpu", "cluster-gpu"]),
+        ("%autofuncx local -o n", ["none"]),
+        ("%funcx run clu", ["cluster-cpu", "cluster-gpu"]),
+        ("%funcx run -b --on-interrupt d", ["detach"]),
+        ("%funcx retry 0", ["0a1b2c3d"]),
+        ("%funcx retry last l", ["local"]),
+        ("%funcx cancel last 0", ["0a1b2c3d"]),
+        ("%funcx functions ", []),
+        ("%funcx login ", []),
         ("%%funcx clu", ["cluster-cpu", "cluster-gpu"]),
         ("%%funcx -b clu", ["cluster-cpu", "cluster-gpu"]),
         ("%%funcx -e lo", ["local"]),
@@ -39,7 +49,14 @@ def test_candidates(text: str, words: list[str]) -> None:
     assert found[1] == words
 
 
-@pytest.mark.parametrize("text", ["", "x = 1", "%%funcxy ", "%%funcx", "%time f", "%funcx nothing "])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "x = 1", "%%funcxy ", "%%funcx", "%time f", "%funcx nothing "),
+        # IPython knows the names of the notebook
+        *("%funcx explain d", "%funcx register f", "%funcx run sum(d", "%funcx run local -- clu"),
+    ],
+)
 def test_other_lines_are_left_alone(text: str) -> None:
     assert candidates(text, BODY, lambda: ENDPOINTS, list) is None
 

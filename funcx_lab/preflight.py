@@ -121,8 +121,9 @@ class Candidate:
     def reason(self, modules: Collection[str]) -> str:
         """Return why it was chosen: ``has torch 2.4; 2 workers free``."""
         waiting = self.number("queued")
-        load = f"{waiting} tasks waiting" if waiting else f"{self.free} workers free"
-        return "; ".join(filter(None, [self.has(modules), load]))
+        count, what = (waiting, "waiting") if waiting else (self.free, "free")
+        thing = ("task" if waiting else "worker") + ("" if count == 1 else "s")
+        return "; ".join(filter(None, [self.has(modules), f"{count} {thing} {what}"]))
 
     def has(self, modules: Collection[str]) -> str:
         """Return the modules that it has, with their versions: ``has torch 2.4``."""

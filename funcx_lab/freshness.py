@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
+from funcx_lab.remote_function import RemoteFunction
 from funcx_lab.serialize.code_objects import global_names
 from funcx_lab.serialize.origin import by_reference
 
@@ -50,6 +51,8 @@ class Snapshot:
         """Add checks for ``value``; False if it may change without a trace."""
         if isinstance(value, (*_ATOMS, ModuleType, BuiltinFunctionType)) or id(value) in self._seen:
             return True
+        if isinstance(value, RemoteFunction):
+            return self._covers(value.local_function)
         if isinstance(value, (tuple, frozenset)):
             return len(value) <= _LIMIT and all(self._covers(item) for item in value)
         if isinstance(value, FunctionType):

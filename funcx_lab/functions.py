@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from funcx_lab.errors import UsageError
 from funcx_lab.freshness import Snapshot
+from funcx_lab.remote_function import RemoteFunction
 from funcx_lab.serialize import PackedFunction, pack_function
 from funcx_lab.transport import Transport
 
@@ -48,6 +49,8 @@ class Functions:
         TransportError, ServiceError
             If it cannot be registered.
         """
+        if isinstance(function, RemoteFunction):
+            function = function.local_function
         try:
             known = self._known.get(function)
         except TypeError:  # an object that cannot be hashed or weakly referred to

@@ -58,9 +58,13 @@ class RemoteFunction(Generic[P, T]):
         Name or id; the local endpoint by default, if the service is your own.
     options : mapping
         Keywords of `Executor`: retries, walltime, label, ...
+
+    Attributes
+    ----------
+    local_function : callable
+        The function itself.
     """
 
-    __wrapped__: Callable[P, T]
     __name__: str
 
     def __init__(
@@ -70,14 +74,19 @@ class RemoteFunction(Generic[P, T]):
         endpoint: str | None,
         options: Mapping[str, Any],
     ) -> None:
-        functools.update_wrapper(self, function)
+        inner: Any = function.func if isinstance(function, functools.partial) else function
+        self.__name__ = getattr(inner, "__name__", type(inner).__name__)
+        functools.update_wrapper(
+            self, function, updated=()
+        )  # an attribute of its own hides no method of ours
+        self.local_function = function
         self._client = client
         self._endpoint = endpoint
         self._options = dict(options)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run it here."""
-        return self.__wrapped__(*args, **kwargs)
+        return self.local_function(*args, **kwargs)
 
     local = __call__
 
@@ -108,7 +117,7 @@ class RemoteFunction(Generic[P, T]):
             If the function or an argument cannot be sent.
         """
         options = make_options(**self._options)
-        return self._submitter().submit_call(self.__wrapped__, args, kwargs, self._endpoint, options)
+        return self._submitter().submit_call(self.local_function, args, kwargs, self._endpoint, options)
 
     def map(self, *iterables: Iterable[Any]) -> Any:
         """Run it once for each set of arguments, as the built-in ``map`` pairs them; see ``FuncXClient.map``.
@@ -119,7 +128,7 @@ class RemoteFunction(Generic[P, T]):
             If the function or an argument cannot be sent.
         """
         asked = {f"task_{name}": value for name, value in self._options.items()}
-        return self._submitter().map(self.__wrapped__, *iterables, endpoint=self._endpoint, **asked)
+        return self._submitter().map(self.local_function, *iterables, endpoint=self._endpoint, **asked)
 
     def _submitter(self) -> Client:
         if self._client is None:
@@ -134,7 +143,7 @@ class RemoteFunction(Generic[P, T]):
         return f"<RemoteFunction {self.__name__} on {self._endpoint or 'the default endpoint'}{options}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return RemoteFunction, (self.__wrapped__, None, self._endpoint, self._options)
+        return RemoteFunction, (self.local_function, None, self._endpoint, self._options)
 
     def __copy__(self) -> RemoteFunction[P, T]:
         return self
@@ -188,7 +197,7 @@ class Decorator:
 
         def decorate(function: Any) -> RemoteFunction[Any, Any]:
             if isinstance(function, RemoteFunction):
-                function = function.__wrapped__
+                function = function.local_function
             _check_function(function)
             return RemoteFunction(function, self._client, endpoint, options)
 

@@ -272,7 +272,8 @@ def _not_sent(
         f"the cell uses `{name}`, which cannot be sent to {endpoint}. Nothing was sent.\n"
         f"{where}"
         f"  why:     it is a {shown}; {because}\n"
-        f"  try:     create it inside the cell, or  %%funcx {endpoint} -x {name}",
+        f"  try:     create it inside the cell, or  %%funcx {endpoint} -x {name}\n"
+        f"  more:    %funcx explain {name}",
         details={"name": name, "type": shown, "line": read.line},
     )
 

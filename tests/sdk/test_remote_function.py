@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
+import functools
 import inspect
 from typing import Any
 
 import pytest
 
 import funcx_lab
-from funcx_lab import FuncXClient, TaskFuture, decorator, errors, serialize
+from funcx_lab import Executor, FuncXClient, TaskFuture, decorator, errors, functions, serialize
 from funcx_lab.protocol.stream import Submit
 from funcx_lab.remote_function import RemoteFunction
+from funcx_lab.serialize import pack_function
 
 
 def test_a_plain_call_runs_here_and_the_others_there(client: FuncXClient, standin: Any) -> None:
@@ -34,7 +37,7 @@ def test_without_parentheses(client: FuncXClient, standin: Any) -> None:
         return 1
 
     again = client.function(endpoint="cluster")(one)
-    assert again.__wrapped__ is one.__wrapped__
+    assert again.local_function is one.local_function
     assert again.remote() == 1
 
 
@@ -79,6 +82,23 @@ def test_a_remote_function_travels_inside_another(client: FuncXClient) -> None:
     assert client.submit(quarter, 8, endpoint="cluster").result(10) == 2
     with pytest.raises(errors.UsageError, match="half is at an endpoint already"):
         nested.remote()
+
+
+def test_an_executor_takes_it_and_packs_it_once(client: FuncXClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed: list[Any] = []
+    monkeypatch.setattr(functions, "pack_function", lambda each: packed.append(each) or pack_function(each))
+
+    @client.function
+    def half(x: float) -> float:
+        return x / 2
+
+    def quarter(x: float) -> float:
+        return half(half(x))
+
+    executor = Executor("cluster", client)
+    assert [executor.submit(half, x).result(10) for x in (2, 4)] == [1, 2]
+    assert [executor.submit(quarter, x).result(10) for x in (4, 8)] == [1, 2]
+    assert packed == [half.local_function, quarter]
 
 
 def test_one_that_calls_itself_travels(client: FuncXClient) -> None:
@@ -138,6 +158,32 @@ def test_what_cannot_be_made_remote(client: FuncXClient) -> None:
             @client.function
             def fit(self) -> None:
                 pass
+
+
+def test_other_callables(client: FuncXClient) -> None:
+    class Scale:
+        def __init__(self, factor: int) -> None:
+            self.factor, self.remote = factor, "its own"
+
+        def __call__(self, x: int) -> int:
+            return self.factor * x
+
+    add = client.function(endpoint="cluster")(functools.partial(pow, 2))
+    scale = client.function(endpoint="cluster")(Scale(3))
+    assert (add.remote(5), scale.remote(5)) == (32, 15)
+    assert repr(add) == "<RemoteFunction pow on cluster>"
+    assert repr(scale) == "<RemoteFunction Scale on cluster>"
+
+
+def test_a_coroutine_function_runs_to_its_end_there(client: FuncXClient, standin: Any) -> None:
+    @client.function(endpoint="cluster")
+    async def later(x: int) -> int:
+        return x + 1
+
+    assert asyncio.run(later(1)) == 2
+    client.connection.functions.find(later)
+    (body,) = standin.functions.values()
+    assert serialize.unpack_function(body)(1) == 2
 
 
 def test_without_a_client(standin: Any) -> None:

@@ -97,7 +97,7 @@ def test_an_environment_is_built_once_and_its_process_stays(driver) -> None:
     assert Path(prefix).parent == driver.directory / "environments"
     log = driver.text(task)
     assert "building an environment with gadget>=2" in log
-    assert "Successfully installed gadget-2.0" in log
+    assert "gadget" in log.partition("\n")[2] + driver.text(task, "stderr")  # what pip or uv says
     assert log.endswith("hello from 2.0\n")
     again = driver.submit(look, requires=NEW)
     assert serialize.unpack_value(driver.end_of(again).outcome.payload) == (version, child, worker, prefix)
@@ -128,8 +128,9 @@ def test_a_build_that_fails_says_why_and_leaves_nothing(driver) -> None:
     task = driver.submit(look, requires=["gadget>=3"])
     error = driver.end_of(task, 60).outcome.error
     assert error.code == "REQUIREMENTS_FAILED"
-    assert "No matching distribution found for gadget>=3" in error.message
-    assert "No matching distribution" in driver.text(task, "stderr")
+    told = error.message.splitlines()[-1]
+    assert "gadget" in told or "requirements" in told
+    assert told in driver.text(task, "stderr")
     places = [path for path in (driver.directory / "environments").iterdir() if path.is_dir()]
     assert all((path / "ready.json").exists() for path in places)
 

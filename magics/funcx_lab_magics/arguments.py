@@ -50,7 +50,18 @@ def _words(line: str, parser: argparse.ArgumentParser) -> list[str]:
         words = shlex.split(line)
     except ValueError as err:
         parser.error(f"{str(err)[:1].lower()}{str(err)[1:]} in {line!r}")
-    return words
+    return _joined(words)
+
+
+def _joined(words: list[str]) -> list[str]:
+    """Join ``a,`` and ``b`` to one list, as people write them; an option ends it."""
+    joined: list[str] = []
+    for word in words:
+        if joined and joined[-1].endswith(",") and not word.startswith("-"):
+            joined[-1] += word
+        else:
+            joined.append(word)
+    return joined
 
 
 def name_list(text: str) -> list[str]:
@@ -280,6 +291,8 @@ def parse_cell_line(line: str) -> argparse.Namespace:
     options.endpoint = options.target or options.endpoint
     if options.session and options.shell:
         raise UsageError("%%funcx: --session keeps Python names; it does not go with --shell")
+    if options.local and (options.shell or options.map):
+        raise UsageError("%%funcx: --local runs the cell here once, as Python; not with --shell or --map")
     if options.session and options.out is None:
         options.out = "none"  # what a session's cells assign stays there
     return options

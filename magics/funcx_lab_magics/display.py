@@ -108,9 +108,7 @@ class TaskView:
         if error := record.get("error"):
             kind = error.get("type") or error.get("code")
             self.error = f"{kind}: {error.get('message', '')}"
-        worker = record.get("worker") or {}
         found = {name: record.get(name) for name in ("code_hash", "input_hash")}
-        found["environment"] = record.get("environment_hash") or worker.get("environment_hash")
         self.hashes.update({name: str(value) for name, value in found.items() if value})
 
     def elapsed(self, now: float | None = None) -> str:

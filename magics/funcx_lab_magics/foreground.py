@@ -60,7 +60,7 @@ def stay(
     Exception
         As `wait`.
     """
-    replay = Replay(shell, task.view.identity(), later=not manner.stream)
+    replay = Replay(shell, task.view.identity(), later=not manner.stream, on_cleared=line.show_anew)
     patience_s = manner.patience_s if is_watched(shell) else -1.0
     try:
         show = replay if say_reuse is None else Announcing(task, say_reuse, replay)

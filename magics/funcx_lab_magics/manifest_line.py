@@ -56,6 +56,11 @@ class ManifestLine:
         )
         self._is_shown, self._note = True, note
 
+    def show_anew(self) -> None:
+        """Show the line once more where it now belongs: what was shown before is cleared."""
+        self._is_shown = False
+        self.show(self._note)
+
     def name_task(self, task: Task) -> None:
         """Put the task's id into the output's metadata, so that a saved notebook knows its task."""
         self._metadata = task.view.metadata()

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 TICK_S = 0.25
 #: A cell waits so long to hear that the hub service has its task (seconds).
 ACCEPTANCE_S = 60.0
+#: Hex digits that an output's metadata give of a SHA-256.
+HASH_SHOWN = 12
 #: The outcome of a task that has ended is waited for so long, for its size (seconds).
 OUTCOME_S = 2.0
 #: A beginning or end of a task id is looked up among so many of the newest tasks.
@@ -108,6 +110,9 @@ class Task:
             self.view.update(self.record())
         except FuncxLabError:
             log.debug("No record of task %s", self.task_id, exc_info=True)
+        environment = self.client.connection.environments.get(self.endpoint).environment
+        if environment is not None:
+            self.view.hashes["environment"] = environment.hash[:HASH_SHOWN]
         if self._future is not None:
             # Its outcome may be a moment behind its last event.
             if not self._future.done():

@@ -30,10 +30,14 @@ class Kernel:
         self.updates: list[str] = []
 
     def run(
-        self, cell: str, on_output: Callable[[dict[str, Any]], None] | None = None
+        self,
+        cell: str,
+        on_output: Callable[[dict[str, Any]], None] | None = None,
+        *,
+        is_recorded: bool = False,
     ) -> list[dict[str, Any]]:
-        """Execute a cell; return its outputs as they are when it has ended."""
-        asked = self.client.execute(cell)
+        """Execute a cell, with nobody looking on if ``is_recorded``; return its outputs when it has ended."""
+        asked = self.client.execute(cell, allow_stdin=not is_recorded)
         outputs: list[dict[str, Any]] = []
         while True:
             message = self.client.get_iopub_msg(timeout=TIMEOUT_S)

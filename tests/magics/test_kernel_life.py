@@ -41,13 +41,40 @@ def test_the_line_tells_how_a_silent_task_is_and_adds_no_output(kernel: Kernel) 
     assert [output["type"] for output in outputs] == ["display_data", "execute_result"]
     assert any(" · ▶ running · 0:01" in text for text in kernel.updates), kernel.updates
     assert manifest(outputs) == "→ local · ✔ success · 0:01"
-    assert outputs[0]["metadata"]["funcx"]["state"] == "success"
+    known = outputs[0]["metadata"]["funcx"]
+    assert known["state"] == "success"
+    assert [len(known[name]) for name in ("code_hash", "input_hash", "environment")] == [12, 12, 12]
 
 
 def test_progress_after_minus_one_says_nothing(kernel: Kernel) -> None:
     kernel.updates.clear()
     assert manifest(kernel.run("%%funcx --progress-after -1\nimport time\ntime.sleep(0.6)")) == "→ local"
     assert set(kernel.updates) == {"→ local"}
+
+
+def test_a_recorded_notebook_waits_for_its_cells_and_shows_no_progress(kernel: Kernel) -> None:
+    kernel.run("%funcx config -b")
+    kernel.updates.clear()
+    cell = "%%funcx --progress-after 0.1\nimport time\ntime.sleep(0.8)\n4"
+    outputs = kernel.run(cell, is_recorded=True)
+    card = kernel.run("%%funcx -b\nimport time\ntime.sleep(0.5)\n5", is_recorded=True)[-1]
+    assert plain(kernel.run("%funcx result", is_recorded=True), "execute_result") == ["5"]
+    kernel.run("%funcx config --reset")
+    assert manifest(outputs) == "→ local"
+    assert plain(outputs, "execute_result") == ["4"]
+    assert set(kernel.updates) == {"→ local"}
+    assert "success" not in card["data"]["text/html"], "a card that nobody watches stays as it was"
+
+
+def test_a_cell_that_clears_its_output_keeps_its_line(kernel: Kernel) -> None:
+    cell = "%%funcx\nfrom IPython.display import clear_output\nfor i in range(3):\n"
+    outputs = kernel.run(f"{cell}    clear_output(wait=True)\n    print(i)")
+    last = max(i for i, output in enumerate(outputs) if output["type"] == "clear_output")
+    assert [output["type"] for output in outputs[last + 1 :]] == ["display_data", "stream"]
+    assert manifest(outputs[last + 1 :]).startswith("→ local")
+    assert outputs[last + 1]["metadata"]["funcx"]["state"] == "success"
+    hidden = kernel.run(f"{cell}    print(i)\n    clear_output()")
+    assert [output["type"] for output in hidden[-2:]] == ["clear_output", "display_data"]
 
 
 def test_an_interrupt_is_said_at_once_and_a_second_one_detaches(kernel: Kernel) -> None:

@@ -16,6 +16,7 @@ from funcx_lab.map_plan import Span, answering, spread
 from funcx_lab.options import take_options
 from funcx_lab.protocol.messages import TaskOptions
 from funcx_lab.stored_calls import StoredCalls
+from funcx_lab.stream import ANSWER_TIMEOUT_S
 from funcx_lab.task_map import TaskMap
 
 T = TypeVar("T")
@@ -158,6 +159,8 @@ def find_map(connection: Connection, group_id: str) -> dict[str, Any]:
     by_id = {str(record["task_id"]): record for record in records}
     answers = answering(records)
     tasks = [_found(connection, by_id[task_id], items) for task_id, items in answers.items()]
+    # What has ended is told at once: a map that is found again has its partial results.
+    concurrent.futures.wait([task.future for task in tasks if task.ended], ANSWER_TIMEOUT_S)
     first = records[0]
     return {
         "calls": StoredCalls(

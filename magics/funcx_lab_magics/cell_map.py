@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 
+from funcx_lab.errors import TaskNotFound
 from funcx_lab.looks import WHOLE_LENGTH
 from funcx_lab.map_items import MapTask
 from funcx_lab.maps import find_map
@@ -20,6 +22,9 @@ from funcx_lab_magics.tasks import LOOKED_UP, Home, Task, fits
 
 if TYPE_CHECKING:
     from funcx_lab import FuncXClient
+
+#: So many of a notebook's earlier maps are looked up, the newest.
+REMEMBERED = 20
 
 
 class CellMap(TaskMap[Any]):
@@ -79,10 +84,10 @@ class CellMap(TaskMap[Any]):
         except Exception as err:  # shown as it happened there; whatever the cell raised
             self._explain(err)
             raise
-        self._bring_names()
+        self.bring_names()
         return None if all(value is None for value in values) else values
 
-    def _bring_names(self) -> None:
+    def bring_names(self) -> None:
         """Bind each name that came back to the list of its items' values; None stands where there is none."""
         names: dict[str, list[Any]] = {}
         left_out: dict[str, str] = {}
@@ -167,6 +172,16 @@ class NotebookMaps:
         found = CellMap(client, self._home, **made)
         self._maps[found.group_id] = found
         return found
+
+    def remember(self, client: FuncXClient, group_ids: Sequence[str]) -> None:
+        """Count maps of before the kernel started as the notebook's own, the newest few."""
+        earlier: dict[str, CellMap] = {}
+        for group_id in group_ids[-REMEMBERED:]:
+            if group_id not in self._maps:
+                with contextlib.suppress(TaskNotFound):
+                    made = find_map(client.connection, group_id)
+                    earlier[group_id] = CellMap(client, self._home, **made)
+        self._maps = {**earlier, **self._maps}
 
     def last(self, after: float = 0.0) -> CellMap | None:
         """Return the newest map, if it began after that time (Unix seconds)."""

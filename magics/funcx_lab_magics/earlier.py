@@ -1,4 +1,4 @@
-"""The tasks that a notebook had before its kernel started: named by its outputs, or of its group."""
+"""The tasks and maps that a notebook had before its kernel started: named by its outputs, or of its group."""
 
 from __future__ import annotations
 
@@ -48,20 +48,29 @@ def earlier_records(client: FuncXClient, file: Path | None, group: str | None) -
 
 def task_ids_in(file: Path) -> list[str]:
     """Return the ids of the tasks that a notebook's outputs name, in order; none if it cannot be read."""
+    return _ids_in(file, "task_id")
+
+
+def map_ids_in(file: Path) -> list[str]:
+    """Return the ids of the maps that a notebook's outputs name, in order; none if it cannot be read."""
+    return _ids_in(file, "map")
+
+
+def _ids_in(file: Path, key: str) -> list[str]:
     try:
         cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
-        return list(dict.fromkeys(_named(cells)))
+        return list(dict.fromkeys(_named(cells, key)))
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         log.info("The notebook %s cannot be read", file.name, exc_info=True)
         return []
 
 
-def _named(cells: list[dict[str, Any]]) -> Iterator[str]:
+def _named(cells: list[dict[str, Any]], key: str) -> Iterator[str]:
     for cell in cells:
         for output in cell.get("outputs") or ():
-            task_id = ((output.get("metadata") or {}).get("funcx") or {}).get("task_id")
-            if isinstance(task_id, str) and task_id:
-                yield task_id
+            named = ((output.get("metadata") or {}).get("funcx") or {}).get(key)
+            if isinstance(named, str) and named:
+                yield named
 
 
 def _by_id(records: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -28,9 +28,6 @@ from funcx_lab_magics.notebook import Notebook
 from funcx_lab_magics.ready_cell import ReadyCell, prepare
 from funcx_lab_magics.tasks import ACCEPTANCE_S
 
-#: Options that mean nothing for a map.
-_NOT_WITH = {"local": "--local", "session": "--session"}
-
 
 def run_map(notebook: Notebook, options: argparse.Namespace, cell: Cell) -> Any:
     """Run a cell once per item; return the list of values, or the map when it is not to be waited for.
@@ -70,9 +67,10 @@ def run_map(notebook: Notebook, options: argparse.Namespace, cell: Cell) -> Any:
 
 
 def _items(options: argparse.Namespace, namespace: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    for name, option in _NOT_WITH.items():
-        if getattr(options, name, None):
-            raise UsageError(f"{option} does not go with --map: items run apart from each other.")
+    if options.session:
+        raise UsageError(
+            "--session does not go with --map: items run apart from each other. Nothing was sent."
+        )
     iterables = []
     for name in options.map:
         if name not in namespace:

@@ -12,7 +12,7 @@ from typing import Any
 import funcx_lab
 from funcx_lab_magics.capture import Cell
 from funcx_lab_magics.cell_map import CellMap, NotebookMaps
-from funcx_lab_magics.earlier import earlier_records
+from funcx_lab_magics.earlier import earlier_records, map_ids_in
 from funcx_lab_magics.front_end import can_update, notebook_file
 from funcx_lab_magics.manifest import grey_line
 from funcx_lab_magics.ready_cell import ReadyCell
@@ -111,7 +111,7 @@ class Notebook:
         return self.tasks.find(self.client(), word)
 
     def remember_earlier(self) -> None:
-        """Count the tasks of this notebook from before its kernel started as its own, if its file is known.
+        """Count the notebook's tasks and maps of before its kernel started as its own, if its file is known.
 
         Raises
         ------
@@ -121,6 +121,7 @@ class Notebook:
         if self.file is not None:
             client = self.client()
             self.tasks.remember(client, earlier_records(client, self.file, self.task_group_id))
+            self.maps.remember(client, map_ids_in(self.file))
 
     def find_map(self, word: str, *, by_task: bool = False) -> CellMap | None:
         """Return the map that ``last`` or an id stands for, in whole or part; None if it stands for no map.
@@ -137,6 +138,8 @@ class Notebook:
         UsageError
             If it fits several maps.
         """
+        if word == "last" and not any(self.tasks) and not any(self.maps):
+            self.remember_earlier()
         tasks = list(self.tasks)
         if word == "last":
             return self.maps.last(after=tasks[-1].view.created if tasks else 0.0)

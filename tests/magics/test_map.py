@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,19 @@ def test_a_new_kernel_finds_a_map_by_its_id_or_that_of_a_task(lab) -> None:
         assert lab["z"] == [2, 4, 6, 8]
 
 
+@pytest.mark.parametrize("command", ["%funcx attach", "%funcx result last", "%funcx attach --all"])
+def test_a_new_kernel_finds_the_last_map_in_the_notebooks_file(lab, monkeypatch, tmp_path, command) -> None:
+    lab.good("%%funcx --map x -o z\nz = x * k")
+    output = {"metadata": {"funcx": {"map": last(lab).group_id}}}
+    gone = {"metadata": {"funcx": {"map": "of another service"}}}
+    (tmp_path / "fit.ipynb").write_text(json.dumps({"cells": [{"outputs": [output, gone]}]}))
+    monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / "fit.ipynb"))
+    lab.magics.notebook.maps._maps.clear()
+    del lab.shell.user_ns["z"]
+    lab.good(command)
+    assert lab["z"] == [2, 4, 6, 8]
+
+
 def test_retry_runs_what_failed_again(lab, tmp_path) -> None:
     lab.good(f"path = {str(tmp_path / 'mended')!r}")
     cell = "%%funcx --map x\nimport os\nif x == 3 and not os.path.exists(path): raise OSError(x)\nx"
@@ -148,7 +162,7 @@ def test_what_all_items_share_travels_once(lab) -> None:
         ("%%funcx --map k\n1", "'k' has none: its type is int"),
         ("%%funcx --map x,short\n1", "differ in length: x 4, short 1"),
         ("%%funcx --map empty\n1", "empty"),
-        ("%%funcx --map x --local\n1", "--local does not go with --map"),
+        ("%%funcx --map x --local\n1", "not with --shell or --map"),
         ("%%funcx --map x --session warm\n1", "--session does not go with --map"),
         ("%%funcx --map 1x\n1", "not a name"),
         ("%%funcx --map x\n1 +", "SyntaxError"),

@@ -152,7 +152,7 @@ def test_a_map_is_found_again_with_what_it_was(client) -> None:
     made = client.map(invert, [1, 0, 2, 3, 4], endpoint=ENDPOINT, chunksize=2, task_label="grid")
     made.wait(10)
     found = client.get_map(made.group_id)
-    assert found.wait(10)
+    assert found.done()
     assert (len(found), found.label, found.endpoint) == (5, "grid", ENDPOINT)
     assert found.done_results() == {0: 12, 2: 6, 3: 4, 4: 3}
     assert list(found.failures()) == [1]

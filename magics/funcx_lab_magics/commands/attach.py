@@ -15,6 +15,7 @@ from funcx_lab_magics.display import Table, short, when
 from funcx_lab_magics.foreground import Manner, stay
 from funcx_lab_magics.manifest import grey_line
 from funcx_lab_magics.manifest_line import ManifestLine
+from funcx_lab_magics.map_cards import show_map
 from funcx_lab_magics.notebook import Notebook
 from funcx_lab_magics.tasks import Task
 
@@ -55,8 +56,8 @@ def _attach(notebook: Notebook, options: argparse.Namespace) -> Any:
 
 def _attach_all(notebook: Notebook) -> Table:
     notebook.remember_earlier()
-    tasks = list(notebook.tasks)
-    if not tasks:
+    tasks, maps = list(notebook.tasks), list(notebook.maps)
+    if not tasks and not maps:
         raise UsageError(_nothing(notebook))
     before = dict(notebook.shell.user_ns)
     for task in tasks:
@@ -64,6 +65,10 @@ def _attach_all(notebook: Notebook) -> Table:
             _bring_back(task)
         else:
             show_card(notebook.shell, task)
+    for found in maps:
+        show_map(notebook.shell, found)
+        if found.done():
+            found.bring_names()
     _keep(notebook, before)
     rows = [(when(task.view.created), *_state(task), task.view.label, task.task_id) for task in tasks]
     return Table("Tasks of this notebook", ("received", "state", "took", "label", "task"), rows)

@@ -8,6 +8,7 @@ from typing import Any
 
 from IPython.core.error import UsageError
 
+from funcx_lab.map_records import fold_maps
 from funcx_lab.protocol.states import TaskState
 from funcx_lab.record_lists import TaskList
 from funcx_lab_magics.arguments import Parser, positive, variable
@@ -15,7 +16,7 @@ from funcx_lab_magics.commands.command import Command, add_task
 from funcx_lab_magics.display import Table, short
 from funcx_lab_magics.notebook import Notebook
 from funcx_lab_magics.replay import Replay
-from funcx_lab_magics.tasks import Task
+from funcx_lab_magics.tasks import LOOKED_UP, Task
 
 
 def _tasks_arguments(parser: Parser) -> None:
@@ -27,11 +28,11 @@ def _tasks_arguments(parser: Parser) -> None:
 
 def _tasks(notebook: Notebook, options: argparse.Namespace) -> Table:
     states = _states(options.state)
-    here = {task.task_id for task in notebook.tasks}
-    limit = 1000 if options.here else options.count
-    records = notebook.client().get_tasks(state=states or None, limit=limit)
-    found = [each for each in records if not options.here or each["task_id"] in here]
-    return TaskList(found[: options.count]).table()
+    here = {each.task_id for each in (*notebook.tasks, *notebook.maps)}
+    found = fold_maps(notebook.client().get_tasks(state=states or None, limit=LOOKED_UP))
+    return TaskList(each for each in found if not options.here or each["task_id"] in here).table(
+        options.count
+    )
 
 
 def _states(text: str | None) -> list[str]:

@@ -247,3 +247,21 @@ def test_sessions_are_listed_and_ended(kernel: Kernel) -> None:
     assert streams(again, "stderr").startswith("session listed is new on ")
     refused = kernel.run("%funcx sessions --end nothing")
     assert "No session 'nothing' at local" in streams(refused, "stderr")
+
+
+def test_a_cell_that_does_not_fit_is_refused_before_it_is_sent(kernel: Kernel) -> None:
+    deadline = time.monotonic() + TIMEOUT_S
+    while "its workers'" not in streams(kernel.run("t = %funcx env local\nprint(t.caption)"), "stdout"):
+        assert time.monotonic() < deadline, "no worker has reported its environment"
+        kernel.run("%%funcx\n1")
+    refused = kernel.run("%%funcx\nimport numpy\nimport nothing_like_it")[-1]
+    assert (refused["ename"], refused["type"]) == ("EnvMismatch", "error")
+    assert "line 3:  import nothing_like_it" in refused["traceback"][-1]
+    assert kernel.run("%%funcx --no-check\nimport nothing_like_it")[-1]["ename"] == "ModuleNotFoundError"
+    placed = kernel.run("%%funcx auto\nimport numpy\nnumpy.ones(2).sum() == 2")
+    assert plain(placed, "display_data")[0].startswith("auto → local (has numpy ")
+    kernel.run("import funcx_lab\nfxc = funcx_lab.FuncXClient()\ndef bad():\n    import nothing_like_it")
+    for call in ("fxc.check(bad, 'local')", "funcx_lab.Executor('local', fxc, check=True).submit(bad)"):
+        assert kernel.run(call)[-1]["ename"] == "EnvMismatch"
+    same = kernel.run("fxc.check(lambda: numpy.ones(2)), fxc.get_environment('local').source")
+    assert plain(same, "execute_result") == ["(None, 'worker')"]

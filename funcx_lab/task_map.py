@@ -294,6 +294,8 @@ class TaskMap(Sequence["concurrent.futures.Future[T]"], Generic[T]):
             waiting = next((task for task in self._tasks if not task.done()), None)
             if self._running or waiting is None:
                 self._note = ""
+            elif not waiting.future.wait_accepted(0):
+                self._note = "on its way to the hub service"
             else:
                 record = connection.record(waiting.future.task_id)
                 self._note = str(record.get("reason") or record["state"])

@@ -21,6 +21,7 @@ from funcx_lab_magics.commands import COMMANDS, find_command, overview
         ("cluster -e cluster", {"endpoint": "cluster"}),
         ("-i a,b -x c", {"include": ["a", "b"], "exclude": ["c"]}),
         ("-o a,b", {"out": ["a", "b"]}),
+        ("-o a, b -i c, d box", {"out": ["a", "b"], "include": ["c", "d"], "endpoint": "box"}),
         ("-o auto", {"out": "auto"}),
         ("-o none", {"out": "none"}),
         ("-o '*'", {"out": "*"}),

@@ -38,6 +38,7 @@ from funcx_lab_endpoint.instructions import (
 )
 from funcx_lab_endpoint.once import OnceLine
 from funcx_lab_endpoint.outbox import Outbox
+from funcx_lab_endpoint.session_order import SessionOrder
 
 #: A task that was running at so many deaths of its agent is not tried again.
 DEATH_LIMIT = 3
@@ -72,6 +73,7 @@ class Work:
         self._waiting: dict[str, Holding] = {}
         self._calls: list[Call] = []
         self._once = OnceLine(holdings)
+        self._order = SessionOrder()
 
     def count_workers(self, count: int) -> None:
         """Take note of how many workers serve."""
@@ -136,6 +138,7 @@ class Work:
 
     def _begin(self, holding: Holding) -> None:
         item = holding.item
+        self._order.begin(holding)
         problem = self._holdings.functions.problem(item.function_id)
         if problem is not None:
             self._fail(holding, problem)
@@ -145,10 +148,19 @@ class Work:
             self._hand_over(holding)
 
     def _hand_over(self, holding: Holding, path: Path | None = None) -> None:
+        for each, its_path in self._order.ready(holding, path):
+            self._leave(each, its_path)
+
+    def _leave(self, holding: Holding, path: Path | None) -> None:
         if not holding.options.at_most_once:
             self._call(holding, path)
         else:
             self._once.add(holding, path)
+
+    def _drop_from_order(self, holding: Holding) -> None:
+        """Let go what waited for a call that will not leave now."""
+        for each, path in self._order.drop(holding):
+            self._leave(each, path)
 
     def _call(self, holding: Holding, path: Path | None) -> None:
         item = holding.item
@@ -176,6 +188,7 @@ class Work:
 
     def _finish(self, holding: Holding, outcome: Outcome) -> None:
         self._holdings.finish(holding, outcome)
+        self._drop_from_order(holding)
         self._once.ended(holding)
         self._release(holding)
         self._outbox.tell_outcome(holding)
@@ -186,6 +199,7 @@ class Work:
 
     def abandon(self, holding: Holding) -> None:
         """Forget a task and stop its call."""
+        self._drop_from_order(holding)
         self._holdings.drop(holding)
         self._once.ended(holding)
         self._outbox.forget(holding)
@@ -216,6 +230,7 @@ class Work:
 
     def park(self) -> None:
         """Take back what has not started; it stays for the agent's next life."""
+        self._order = SessionOrder()
         for holding in self._holdings:
             if holding.started is not None or holding.upload is not None or holding.outcome is not None:
                 continue

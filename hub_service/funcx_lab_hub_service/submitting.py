@@ -212,10 +212,8 @@ class Submitting:
         self, endpoint_id: str, function_id: str, tasks: Sequence[NewTask], options: TaskOptions | None
     ) -> Offer | None:
         """Return leases that may leave ahead of the commit: only of ids that nobody has seen."""
-        if self.dispatcher is None or (options is not None and options.at_most_once):
+        if self.dispatcher is None or (options is not None and _waits_for_commit(options)):
             return None
-        if options is not None and options.memo is not None and not options.fresh:
-            return None  # its commit says whether it runs at all
         if any(task.object is not None for task in tasks):
             return None  # an agent may fetch an object once the task that names it is committed
         task_ids = [task.task_id for task in tasks]
@@ -224,13 +222,19 @@ class Submitting:
         return self.dispatcher.offer(endpoint_id, function_id, tasks, options)
 
 
+def _waits_for_commit(options: TaskOptions) -> bool:
+    """Whether it runs only once, in the order of its session, or perhaps not at all."""
+    is_memo = options.memo is not None and not options.fresh
+    return options.at_most_once or options.session is not None or is_memo
+
+
 def _check_options(options: TaskOptions | None) -> None:
-    if options is None:
-        return
-    for name in ("ttl_s", "walltime_s"):
-        seconds = getattr(options, name)
-        if seconds is not None and not 0 < seconds <= LONGEST_S:
-            raise InvalidRequest(f"options.{name}={seconds!r} must be above 0 seconds, ten years at most.")
+    if options is not None:
+        _check_names(options)
+        _check_numbers(options)
+
+
+def _check_names(options: TaskOptions) -> None:
     if options.session is not None and not SESSION_NAME.fullmatch(options.session):
         raise InvalidRequest(
             f"options.session={options.session[:80]!r} must be at most 64 letters, digits, _, - and dots."
@@ -245,6 +249,13 @@ def _check_options(options: TaskOptions | None) -> None:
         raise InvalidRequest(f"options.{why}")
     if options.label is not None and len(options.label) > LABEL_LIMIT:
         raise InvalidRequest(f"options.label has {len(options.label)} characters; {LABEL_LIMIT} may be.")
+
+
+def _check_numbers(options: TaskOptions) -> None:
+    for name in ("ttl_s", "walltime_s"):
+        seconds = getattr(options, name)
+        if seconds is not None and not 0 < seconds <= LONGEST_S:
+            raise InvalidRequest(f"options.{name}={seconds!r} must be above 0 seconds, ten years at most.")
     if not 0 <= options.retries <= RETRIES_LIMIT or (options.retries and options.at_most_once):
         raise InvalidRequest(
             f"options.retries={options.retries} must be from 0 to {RETRIES_LIMIT}, and 0 with at_most_once: "

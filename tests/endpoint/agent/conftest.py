@@ -30,6 +30,7 @@ from funcx_lab.protocol.messages import (
     ResultAck,
     Results,
     TaskItem,
+    TaskOptions,
     Tasks,
     Welcome,
     agent_codec,
@@ -118,9 +119,17 @@ class StandInForwarder:
     def send(self, message: Any) -> None:
         self._to_send.append((self._peer, agent_codec.encode(message)))
 
-    def task(self, task_id: str, tag: int, order: dict[str, Any], reference: ObjectRef | None = None) -> None:
+    def task(
+        self,
+        task_id: str,
+        tag: int,
+        order: dict[str, Any],
+        reference: ObjectRef | None = None,
+        options: TaskOptions | None = None,
+    ) -> None:
         payload = b"" if reference else json.dumps(order).encode()
-        self.send(Tasks(self.session, [FUNCTION], [TaskItem(task_id, tag, "f", payload, reference)]))
+        item = TaskItem(task_id, tag, "f", payload, reference, options)
+        self.send(Tasks(self.session, [FUNCTION], [item]))
 
     def got(self, kind: type) -> list[Any]:
         return [each for each in self.messages if isinstance(each, kind)]

@@ -27,7 +27,10 @@ from funcx_lab_endpoint.engine.contract import (
 
 
 class StandInEngineHost:
-    """Performs ``{"do": "echo" | "wait" | "lose" | "large", "file": path}``."""
+    """Performs ``{"do": "echo" | "wait" | "line" | "lose" | "large", "file": path}``.
+
+    "line": no worker has it unless the file is there.
+    """
 
     def __init__(self, config: EndpointConfig, directory: Path) -> None:
         self.directory = directory
@@ -37,6 +40,7 @@ class StandInEngineHost:
         self._numbers = itertools.count(1)
         self._facts: list[EngineFact] = []
         self._waiting: dict[str, tuple[Call, str, Path]] = {}
+        self._line: set[str] = set()
         self._child: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -65,6 +69,9 @@ class StandInEngineHost:
             self._facts.append(CallStarted(call.task_id, call.tag, execution, 1.0, worker))
             self._facts.append(CallOutput(call.task_id, execution, 0, [Event(1.0, "stdout", "waiting\n")]))
             self._waiting[call.task_id] = (call, execution, Path(order["file"]))
+        elif what == "line" and not Path(order["file"]).exists():
+            self._line.add(call.task_id)
+            (self.directory / "in_line").touch()
         elif what == "lose":
             self._facts.append(CallLost(call.task_id, call.tag, execution, "signal 9"))
         elif what == "large":
@@ -82,7 +89,9 @@ class StandInEngineHost:
         return self._waiting.pop(task_id, None) is not None
 
     def give_back(self, task_id: str) -> bool:
-        return False
+        is_mine = task_id in self._line
+        self._line.discard(task_id)
+        return is_mine
 
     def poll(self, now: float, ready: Collection[Any] | None = None) -> list[EngineFact]:
         for task_id, (call, execution, path) in list(self._waiting.items()):

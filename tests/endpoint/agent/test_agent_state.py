@@ -545,6 +545,30 @@ def test_arguments_in_an_object_are_fetched_before_the_call(bench: Bench, tmp_pa
     assert Release("a") in bench.turn()
 
 
+def test_calls_of_a_session_leave_in_their_order(bench: Bench, tmp_path: Path) -> None:
+    bench.task("a", 1, object=REFERENCE, options=TaskOptions(session="warm"))
+    bench.task("b", 2, options=TaskOptions(session="warm"))
+    bench.task("c", 3, options=TaskOptions(session="cold"))
+    bench.task("d", 4)
+    assert [task_id for task_id, _ in calls(bench.turn())] == ["c", "d"]
+    bench.state.object_fact(Fetched("a", 1, tmp_path / "args"))
+    assert [task_id for task_id, _ in calls(bench.turn())] == ["a", "b"]
+    bench.task("e", 5, options=TaskOptions(session="warm"))
+    assert [task_id for task_id, _ in calls(bench.turn())] == ["e"]
+
+
+@pytest.mark.parametrize("how", ["failed", "cancelled"])
+def test_a_session_does_not_wait_for_a_call_that_will_not_come(bench: Bench, how: str) -> None:
+    bench.task("a", 1, object=REFERENCE, options=TaskOptions(session="warm"))
+    bench.task("b", 2, options=TaskOptions(session="warm"))
+    bench.turn()
+    if how == "failed":
+        bench.state.object_fact(Fetched("a", 1, error=ErrorInfo("OBJECT_NOT_FOUND", "gone")))
+    else:
+        bench.receive(Cancel(1, [("a", 1)]))
+    assert [task_id for task_id, _ in calls(bench.turn())] == ["b"]
+
+
 def test_arguments_that_cannot_be_fetched_fail_the_task(bench: Bench) -> None:
     bench.task("a", 1, object=REFERENCE)
     bench.turn()

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from funcx_lab.protocol.messages import Heartbeat, Hello, Inventory, Results, Started
+from funcx_lab.protocol.messages import Heartbeat, Hello, Inventory, Results, Started, TaskOptions
 from funcx_lab_endpoint.daemon import stop_agent
 from funcx_lab_endpoint.files import EndpointFiles
 
@@ -94,6 +94,23 @@ def test_what_a_stopped_agent_did_not_finish_runs_at_its_next_start(
     (tmp_path / "go").write_text("next time")
     (result,) = eventually(hub.forwarder.results)
     assert result.outcome.payload == b"next time"
+
+
+def test_a_call_that_may_run_once_and_waits_for_a_worker_runs_after_the_next_start(
+    endpoint: EndpointFiles, hub: Any, run: Run, tmp_path: Path, eventually: Eventually
+) -> None:
+    endpoint.config.write_text(endpoint.config.read_text().replace("drain_seconds=2", "drain_seconds=0"))
+    start(run)
+    order = {"do": "line", "file": str(tmp_path / "go")}
+    hub.forwarder.task("a", 1, order, options=TaskOptions(at_most_once=True))
+    eventually(lambda: on_disk(endpoint, str(tmp_path / "go").encode()), "its mark never reached the disk")
+    eventually(lambda: (endpoint.directory / "in_line").exists(), "it never reached the engine")
+    assert run("stop", "cluster").returncode == 0
+    (tmp_path / "go").touch()
+    start(run)
+    (result,) = eventually(hub.forwarder.results)
+    assert result.outcome.ok
+    assert json.loads(result.outcome.payload) == order
 
 
 def test_stop_with_drain_waits_for_every_accepted_task(

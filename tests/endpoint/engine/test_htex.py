@@ -45,6 +45,14 @@ def test_running_call_is_cancelled_and_the_worker_lives(htex):
     assert pid in htex.host.status()["worker_pids"]
 
 
+def test_a_session_stays_on_its_worker_while_others_work(htex):
+    home = htex.value(os.getpid, session="warm")
+    other = htex.submit(time.sleep, 1)
+    htex.started(other)
+    assert {htex.value(os.getpid, session="warm") for _ in range(5)} == {home}
+    htex.end_of(other)
+
+
 def test_killed_busy_worker_comes_back(htex):
     task_id = htex.submit(time.sleep, 60)
     pid = htex.started(task_id).worker["pid"]

@@ -21,7 +21,7 @@ from funcx_lab.options import take_options
 from funcx_lab.protocol.messages import TaskOptions
 from funcx_lab.protocol.payload import Payload
 from funcx_lab.queries import Queries
-from funcx_lab.remote_function import Decorator
+from funcx_lab.remote_function import Decorator, RemoteFunction
 from funcx_lab.serialize import PackedFunction, pack_arguments, pack_function
 from funcx_lab.stream.submit_queue import Route
 
@@ -117,6 +117,8 @@ class FuncXClient(Maps, Calls, Queries):
         legacy.check_function({"container_uuid": container_uuid, "public": public, "group": group, **others})
         if function_name is None and description is None:
             return self.connection.functions.find(function)
+        if isinstance(function, RemoteFunction):
+            function = function.local_function
         return self.connection.functions.register(pack_function(function), function_name, description)
 
     @property

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
+import inspect
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +17,7 @@ from IPython.core.magic import (
     output_can_be_silenced,
 )
 
-from funcx_lab_magics.arguments import parse_cell_line, with_defaults
+from funcx_lab_magics.arguments import parse_cell_line
 from funcx_lab_magics.cell_run import run_cell
 from funcx_lab_magics.magics import plain_errors
 from funcx_lab_magics.notebook import Notebook
@@ -50,9 +52,15 @@ class AutoFuncX(Magics):
         ``name?``) and cells that begin with ``%%`` stay here.
         """
         with plain_errors():
-            if cell is not None:
-                return self._run(line, cell)
-            self._switch(line.strip())
+            options = parse_cell_line("" if line.strip() == "off" else line)
+            if options.help:
+                print(inspect.cleandoc(str(self.autofuncx.__doc__)))
+            elif cell is None:
+                self._switch(line.strip(), options)
+            else:
+                where = options.endpoint or self._notebook.settings.endpoint
+                self._notebook.say(f"autofuncx: on {where} · %autofuncx off ends it")
+                return run_cell(self._notebook, options, cell)
         return None
 
     def transform(self, lines: list[str]) -> list[str]:
@@ -77,23 +85,14 @@ class AutoFuncX(Magics):
     def _leave(self) -> None:
         self._depth = max(0, self._depth - 1)  # the cell that loads us was entered before
 
-    def _switch(self, line: str) -> None:
+    def _switch(self, line: str, options: argparse.Namespace) -> None:
         if line == "off":
-            self._notebook.say(
-                "autofuncx: cells run here again" if self._line is not None else "autofuncx is off"
-            )
             self._line = None
+            self._notebook.say("autofuncx is off: cells run here")
             return
-        options = with_defaults(parse_cell_line(line), self._notebook.settings)
         self._line = line
-        self._notebook.say(
-            f"autofuncx: from the next cell on, cells run on {options.endpoint} · %autofuncx off"
-        )
-
-    def _run(self, line: str, cell: str) -> Any:
-        options = with_defaults(parse_cell_line(line), self._notebook.settings)
-        self._notebook.say(f"autofuncx: on {options.endpoint} · %autofuncx off ends it")
-        return run_cell(self._notebook, options, cell)
+        where = options.endpoint or self._notebook.settings.endpoint
+        self._notebook.say(f"autofuncx: from the next cell on, cells run on {where} · %autofuncx off ends it")
 
 
 def transform(lines: list[str], line: str) -> list[str]:

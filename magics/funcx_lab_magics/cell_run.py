@@ -6,8 +6,10 @@ import argparse
 from typing import Any
 
 from funcx_lab_magics import preflight
+from funcx_lab_magics.arguments import with_defaults
 from funcx_lab_magics.capture import Cell
 from funcx_lab_magics.foreground import Manner, stay
+from funcx_lab_magics.front_end import is_recorded
 from funcx_lab_magics.manifest_line import ManifestLine
 from funcx_lab_magics.map_run import run_map
 from funcx_lab_magics.memo import announce, warn
@@ -18,7 +20,7 @@ from funcx_lab_magics.shell_cell import prepare_shell, shown
 
 
 def run_cell(notebook: Notebook, options: argparse.Namespace, source: str) -> Any:
-    """Run a cell with the line's options, defaults filled in; return what its cell shows as its value.
+    """Run a cell with its line's options and the notebook's defaults; return what it shows as its value.
 
     Raises
     ------
@@ -28,6 +30,9 @@ def run_cell(notebook: Notebook, options: argparse.Namespace, source: str) -> An
         As `wait`.
     """
     shell = notebook.shell
+    if options.background is None and is_recorded(shell):
+        options.background = False
+    options = with_defaults(options, notebook.settings)
     cell = _place(shell, source)
     notebook.asked = cell, options
     if options.map and not options.shell:

@@ -17,11 +17,10 @@ from IPython.core.magic import (
 )
 
 from funcx_lab import errors
-from funcx_lab_magics.arguments import cell_parser, parse_cell_line, with_defaults
+from funcx_lab_magics.arguments import cell_parser, parse_cell_line
 from funcx_lab_magics.cell_run import run_cell
 from funcx_lab_magics.commands import find_command, overview
 from funcx_lab_magics.failures import brief
-from funcx_lab_magics.front_end import is_recorded
 from funcx_lab_magics.notebook import Notebook
 
 
@@ -65,9 +64,7 @@ class FuncXMagics(Magics):
             if options.help:
                 print(cell_parser().format_help())
                 return None
-            if options.background is None and is_recorded(self.shell):
-                options.background = False
-            return run_cell(self.notebook, with_defaults(options, self.notebook.settings), cell)
+            return run_cell(self.notebook, options, cell)
 
 
 @contextmanager

@@ -100,6 +100,12 @@ def test_a_wrong_line_switches_nothing_on(notebook: Any) -> None:
     assert notebook.client.submitted == []
 
 
+def test_help(notebook: Any) -> None:
+    assert "%autofuncx off" in notebook.good("%autofuncx --help").stdout
+    notebook.good("x = 1")
+    assert notebook.client.submitted == []
+
+
 def test_it_goes_with_the_extension(notebook: Any) -> None:
     before = list(notebook.shell.input_transformers_cleanup)
     notebook.good("%autofuncx local")

@@ -221,6 +221,15 @@ def test_the_token_is_asked_for(notebook: Any, elsewhere: Path, monkeypatch: pyt
     assert asked == ["Token for https://hub.example.org: "]
 
 
+def test_inside_a_jupyterhub_nobody_logs_in(
+    notebook: Any, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FUNCX_LAB_JUPYTERHUB_URL", "https://hub.example.org/services/funcx")
+    monkeypatch.setenv("JUPYTERHUB_API_TOKEN", TOKEN)
+    told = "Logged in to hub.example.org as ada already (JupyterHub).\n"
+    assert notebook.good("%funcx login").stdout == told
+
+
 def test_what_goes_before_a_login_is_said(
     notebook: Any, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from IPython.core.error import UsageError
 
-from funcx_lab_magics.arguments import Parser, parse_cell_line, variable, with_defaults
+from funcx_lab_magics.arguments import Parser, parse_cell_line, variable
 from funcx_lab_magics.cell_run import run_cell
 from funcx_lab_magics.commands.command import Command
 from funcx_lab_magics.notebook import Notebook
@@ -55,7 +55,7 @@ def _run_arguments(parser: Parser) -> None:
 
 
 def _run(notebook: Notebook, options: argparse.Namespace) -> Any:
-    return run_cell(notebook, with_defaults(options.cell, notebook.settings), options.source)
+    return run_cell(notebook, options.cell, options.source)
 
 
 def _register_arguments(parser: Parser) -> None:

@@ -42,7 +42,10 @@ class Parser(argparse.ArgumentParser):
         UsageError
             For an unknown option or a missing or wrong value.
         """
-        return self.parse_args(_words(line, self))
+        words = _words(line, self)
+        if {"-h", "--help"} & set(words):  # whatever else is there or missing
+            return argparse.Namespace(help=True)
+        return self.parse_args(words)
 
 
 def _words(line: str, parser: argparse.ArgumentParser) -> list[str]:
@@ -286,6 +289,8 @@ def parse_cell_line(line: str) -> argparse.Namespace:
         For anything the grammar does not have.
     """
     options = cell_parser().parse_line(line)
+    if options.help:
+        return options
     if options.target and options.endpoint and options.target != options.endpoint:
         raise UsageError(f"%%funcx: two endpoints, {options.target!r} and -e {options.endpoint!r}")
     options.endpoint = options.target or options.endpoint

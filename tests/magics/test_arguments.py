@@ -47,8 +47,8 @@ def test_the_cell_line(line: str, expected: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("--memo", "unrecognized arguments: --memo"),
-        ("--map x", "unrecognized arguments: --map"),
+        ("--res gpus=1", "unrecognized arguments: --res"),
+        ("--map 3x", "'3x' is not a name"),
         ("--tim 3", "unrecognized arguments: --tim"),
         ("a b", "unrecognized arguments: b"),
         ("a -e b", "two endpoints"),
@@ -92,7 +92,7 @@ def test_each_subcommand_has_help_and_takes_it(name: str) -> None:
 
 
 def test_an_unknown_subcommand_lists_the_known_ones() -> None:
-    with pytest.raises(UsageError, match=r"no subcommand 'frobnicate'.*endpoints, status, tasks"):
+    with pytest.raises(UsageError, match=r"no subcommand 'frobnicate'.*endpoints, status, env, tasks"):
         find_command("frobnicate")
 
 

@@ -109,7 +109,7 @@ class Executor(concurrent.futures.Executor):
         )
         self._connection = (client or FuncXClient()).connection
         self.endpoint = self._connection.endpoint(endpoint)
-        self._check = check
+        self._check = check and not requires  # what it lacks may be built there
         self.task_group_id = str(task_group_id or new_id())
         self._groups = {self.task_group_id}
         self._routes: dict[str, Route] = {}

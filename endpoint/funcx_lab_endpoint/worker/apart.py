@@ -101,7 +101,7 @@ class Elsewhere:
         if self._process is not None and (self._process.wanted != wanted or not self._process.is_alive):
             self.close()
         if self._process is None:
-            self._process = _Process(wanted, environments.obtain(wanted), self._setup, self._add_event)
+            self._process = _Process(wanted, _obtain(environments, wanted), self._setup, self._add_event)
         return self._process
 
     @contextlib.contextmanager
@@ -194,6 +194,15 @@ class _Process:
             "its worker goes on.",
             details={"returncode": self._process.returncode},
         )
+
+
+def _obtain(environments: Environments, wanted: tuple[str, ...]) -> Environment:
+    try:
+        return environments.obtain(wanted)
+    except OSError as err:
+        raise RequirementsFailed(
+            f"An environment with {', '.join(wanted)} cannot be built on {platform.node()}: {err}"
+        ) from err
 
 
 def _how(returncode: int) -> str:

@@ -135,6 +135,13 @@ def test_a_build_that_fails_says_why_and_leaves_nothing(driver) -> None:
     assert all((path / "ready.json").exists() for path in places)
 
 
+def test_a_disk_that_cannot_be_written_is_no_error_of_the_function(make_driver, tmp_path) -> None:
+    (tmp_path / "endpoint").mkdir()
+    (tmp_path / "endpoint" / "environments").write_text("no directory")
+    error = make_driver(ALLOWED, directory=tmp_path / "endpoint").error(look, requires=NEW)
+    assert (error.code, "cannot be built" in error.message) == ("REQUIREMENTS_FAILED", True)
+
+
 @pytest.mark.parametrize("text", ["gadget 2", "gadget @ file:///gadget.whl", "--pre"])
 def test_what_is_no_requirement_never_reaches_pip(driver, text) -> None:
     task = driver.submit(where, requires=[text])

@@ -218,6 +218,7 @@ def test_a_later_outcome_is_acknowledged_and_counted_and_a_repeat_is_not(tools: 
         TaskOptions(walltime_s=1e12),
         TaskOptions(label="x" * 201),
         TaskOptions(retries=-1),
+        TaskOptions(requires=["--index-url=http://127.0.0.1/"]),
         TaskOptions(retries=1_000_001),
         TaskOptions(retries=1, at_most_once=True),
         TaskOptions(session="two words"),

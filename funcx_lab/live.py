@@ -56,24 +56,23 @@ class LiveView:
         """Show how far it is; in a terminal that cannot go back in its line, only the end."""
         if self._is_over:
             return
-        line, self._is_over = self._view.line(), final
-        if self._shell is not None:
-            if line != self._shown:
-                self._publish()
-        elif final or sys.stderr.isatty():
-            start = "\r" if self._shown else ""
-            sys.stderr.write(start + line.ljust(len(self._shown)) + ("\n" if final else ""))
-            sys.stderr.flush()
-        else:
+        line, before = self._view.line(), self._shown
+        if self._shell is None and not final and not sys.stderr.isatty():
             return
-        self._shown = line
+        # Remembered first: an interrupt on the way must not make a second view of it.
+        self._shown, self._is_over = line, final
+        if self._shell is None:
+            sys.stderr.write(("\r" if before else "") + line.ljust(len(before)) + ("\n" if final else ""))
+            sys.stderr.flush()
+        elif line != before:
+            self._publish(update=bool(before))
 
-    def _publish(self) -> None:
+    def _publish(self, *, update: bool) -> None:
         self._shell.display_pub.publish(
             data={"text/plain": repr(self._view), "text/html": self._view._repr_html_()},
             metadata=self._metadata,
             transient={"display_id": self._display_id},
-            update=bool(self._shown),
+            update=update,
         )
 
     def follow(self) -> None:

@@ -13,6 +13,7 @@ from funcx_lab.looks import WHOLE_LENGTH
 from funcx_lab.map_items import MapTask
 from funcx_lab.maps import find_map
 from funcx_lab.progress import Failures, remote_traceback
+from funcx_lab.protocol.messages import Event
 from funcx_lab.serialize.cell import CellResult
 from funcx_lab.task_map import TaskMap
 from funcx_lab_magics.display import TaskView
@@ -117,23 +118,8 @@ class CellMap(TaskMap[Any]):
         """Return what failed, with the notebook's own lines."""
         return notebook_traceback(super().describe(failures))
 
-    def logs(self, item: int | None = None) -> str:
-        """Return what the items have written so far, under a heading for each task; or only one item's task.
-
-        Parameters
-        ----------
-        item : int, optional
-            The item's number. Items that share a task share its log.
-
-        Raises
-        ------
-        UsageError
-            If there is no such item.
-        """
-        if item is not None:
-            if not 0 <= item < len(self):
-                raise UsageError(f"The map has items 0 to {len(self) - 1}, not {item}.")
-            return self._log(self.task_of(item))
+    def logs(self) -> str:
+        """Return what the items have written so far, under a heading for each task that wrote something."""
         texts = []
         for task in self.tasks:
             text = self._log(task)
@@ -142,6 +128,25 @@ class CellMap(TaskMap[Any]):
                 heading = f"item {first}" if first == last else f"items {first} to {last}"
                 texts.append(f"--- {heading}\n{text.rstrip()}\n")
         return "".join(texts)
+
+    def item_events(self, item: int) -> Iterator[Event]:
+        """Yield what an item has written and shown so far; items that share a task share that, too.
+
+        Raises
+        ------
+        UsageError
+            If there is no such item.
+        """
+        if not 0 <= item < len(self):
+            raise UsageError(f"The map has items 0 to {len(self) - 1}, not {item}.")
+        path, after = f"/v3/tasks/{self.task_of(item).future.task_id}/events", 0
+        while True:
+            page = self.client.connection.transport.json("GET", path, query={"after": after})["events"]
+            for _, event in page:
+                yield Event(event["time"], event["kind"], event["data"])
+            if not page:
+                return
+            after = page[-1][0]
 
     def _log(self, task: MapTask) -> str:
         return Task(self.client, TaskView(task.future.task_id, self.endpoint), self._home).logs()

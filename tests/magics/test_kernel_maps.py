@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -29,8 +30,8 @@ def test_one_bar_is_changed_in_place_and_right_at_the_end(kernel: Kernel) -> Non
     kernel.updates.clear()
     begun = time.monotonic()
     outputs = kernel.run(
-        "%%funcx --map seed -o half\nimport time\nprint('item', seed)\ntime.sleep(0.4)\n"
-        "if seed == 4: raise ValueError('no four')\nhalf = seed / 2\nhalf"
+        "%%funcx --map seed -o half\nimport time\nprint('item', seed)\ndisplay({'drawn': seed})\n"
+        "time.sleep(0.4)\nif seed == 4: raise ValueError('no four')\nhalf = seed / 2\nhalf"
     )
     seconds = time.monotonic() - begun
     (card,) = cards(outputs)
@@ -46,7 +47,10 @@ def test_one_bar_is_changed_in_place_and_right_at_the_end(kernel: Kernel) -> Non
     told = "\n".join(error["traceback"])
     assert told.count("raise ValueError") == 1
     assert "1 of 6 items failed" in told
-    assert streams(kernel.run("%funcx logs last --item 3"), "stdout") == "item 3\n"
+    outputs = kernel.run("%funcx logs last --item 3")
+    assert streams(outputs, "stdout") == "item 3\n"
+    assert plain(outputs, "display_data") == ["{'drawn': 3}"]
+    assert streams(kernel.run("%funcx logs last -n 2"), "stdout") == "--- item 5\nitem 5\n"
 
 
 def test_another_kernel_takes_up_a_map_that_goes_on(kernel: Kernel) -> None:
@@ -66,7 +70,7 @@ def test_an_interrupt_stops_the_items_and_the_card_says_so(kernel: Kernel) -> No
 
     def interrupt(output: dict[str, Any]) -> None:
         if "TaskMap" in output.get("data", {}).get("text/plain", ""):
-            os.kill(kernel.pid, signal.SIGINT)
+            threading.Timer(0.5, os.kill, (kernel.pid, signal.SIGINT)).start()
 
     begun = time.monotonic()
     outputs = kernel.run("%%funcx --map seed\nimport time\ntime.sleep(60)", on_output=interrupt)

@@ -16,6 +16,7 @@ from funcx_lab_magics.cell_map import CellMap
 from funcx_lab_magics.commands.command import Command
 from funcx_lab_magics.map_run import stay_with_map
 from funcx_lab_magics.notebook import Notebook
+from funcx_lab_magics.replay import Replay
 
 Run = Callable[[Notebook, CellMap, argparse.Namespace], Any]
 
@@ -35,7 +36,13 @@ def _result(notebook: Notebook, found: CellMap, options: argparse.Namespace) -> 
 
 
 def _logs(notebook: Notebook, found: CellMap, options: argparse.Namespace) -> None:
-    text = found.logs(options.item)
+    if options.item is not None:
+        replay = Replay(notebook.shell, {})
+        for event in found.item_events(options.item):
+            replay(event)
+        replay.finish()
+        return
+    text = found.logs()
     if options.count:
         text = "".join(text.splitlines(keepends=True)[-options.count :])
     sys.stdout.write(text)
@@ -78,7 +85,7 @@ def with_maps(command: Command) -> Command:
 def _logs_arguments(command: Command) -> Callable[[Parser], None]:
     def add_arguments(parser: Parser) -> None:
         command.add_arguments(parser)
-        parser.add_argument("--item", type=whole, metavar="I", help="of a map: only this item's task")
+        parser.add_argument("--item", type=whole, metavar="I", help="of a map: only this item, figures too")
 
     return add_arguments
 

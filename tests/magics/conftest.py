@@ -16,6 +16,7 @@ from IPython.utils.capture import capture_output
 from traitlets.config import Config
 
 from funcx_lab_magics import extension
+from tests.magics.kernels import Kernel, running_kernel
 
 # Named as a module of the endpoint, whose frames are cut out of tracebacks.
 _spec = importlib.util.spec_from_file_location(
@@ -66,6 +67,13 @@ class Notebook:
         if ran.error is not None:
             raise AssertionError(ran.stdout + ran.stderr) from ran.error
         return ran
+
+
+@pytest.fixture(scope="package")
+def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    """A real kernel that tests share: what they leave in it has names of its own."""
+    with running_kernel(tmp_path_factory.mktemp("home")) as kernel:
+        yield kernel
 
 
 @pytest.fixture

@@ -4,18 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
-
-from tests.magics.kernels import TIMEOUT_S, Kernel, plain, running_kernel, streams
-
-
-@pytest.fixture(scope="module")
-def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
-    with running_kernel(tmp_path_factory.mktemp("home")) as kernel:
-        yield kernel
+from tests.magics.kernels import TIMEOUT_S, Kernel, plain, streams
 
 
 def test_value_streams_and_metadata(kernel: Kernel) -> None:

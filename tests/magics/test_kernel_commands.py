@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
-from tests.magics.kernels import Kernel, plain, running_kernel, streams
-
-
-@pytest.fixture(scope="module")
-def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
-    with running_kernel(tmp_path_factory.mktemp("home")) as kernel:
-        yield kernel
+from tests.magics.kernels import Kernel, plain, streams
 
 
 def value(kernel: Kernel, cell: str) -> str:

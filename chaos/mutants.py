@@ -247,8 +247,8 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     "amo_commit_first": (
         Edit(
             _SUBMITTING,
-            "if self.dispatcher is None or (options is not None and options.at_most_once):",
-            "if self.dispatcher is None:",
+            "    return options.at_most_once or options.session is not None or is_memo\n",
+            "    return options.session is not None or is_memo\n",
         ),
     ),
     "amo_handed": (

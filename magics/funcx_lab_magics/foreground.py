@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from funcx_lab_magics.failures import as_text
-from funcx_lab_magics.front_end import is_watched
+from funcx_lab_magics.front_end import can_update, is_recorded
 from funcx_lab_magics.manifest_line import ManifestLine
 from funcx_lab_magics.memo import Announcing
 from funcx_lab_magics.progress import PATIENCE_S
@@ -61,10 +61,17 @@ def stay(
         As `wait`.
     """
     replay = Replay(shell, task.view.identity(), later=not manner.stream, on_cleared=line.show_anew)
-    patience_s = manner.patience_s if is_watched(shell) else -1.0
+    patience_s = -1.0 if is_recorded(shell) else manner.patience_s
     try:
         show = replay if say_reuse is None else Announcing(task, say_reuse, replay)
-        value = wait(task, show, line.show, on_interrupt=manner.on_interrupt, patience_s=patience_s)
+        value = wait(
+            task,
+            show,
+            line.show,
+            on_interrupt=manner.on_interrupt,
+            patience_s=patience_s,
+            has_clock=can_update(shell),
+        )
     except Exception as err:  # whatever the cell raised
         _end(task, replay, line)
         if not manner.no_raise:

@@ -46,7 +46,10 @@ class ManifestLine:
 
     def show(self, note: str = "") -> None:
         """Show the line, or show it anew with a note behind it."""
-        if self._quiet or (self._is_shown and not can_update(self._shell)):
+        if self._quiet:
+            return
+        if self._is_shown and not can_update(self._shell):
+            self._add(note)
             return
         self._shell.display_pub.publish(
             data={"text/plain": self._manifest.text(note), "text/html": self._manifest.html(note)},
@@ -55,6 +58,11 @@ class ManifestLine:
             update=self._is_shown,
         )
         self._is_shown, self._note = True, note
+
+    def _add(self, note: str) -> None:
+        """Show what is new where nothing can change that was shown."""
+        if note:
+            self._shell.display_pub.publish(data={"text/plain": note}, metadata=self._metadata)
 
     def show_anew(self) -> None:
         """Show the line once more where it now belongs: what was shown before is cleared."""
@@ -69,4 +77,4 @@ class ManifestLine:
     def end(self, task: Task) -> None:
         """Put into the metadata how the task ended; say so on the line if it had said how the task is."""
         self._metadata = task.view.metadata()
-        self.show(task.view.ending() if self._note else "")
+        self.show(task.view.ending() if self._note and can_update(self._shell) else "")

@@ -113,7 +113,7 @@ class Task:
         environment = self.client.connection.environments.get(self.endpoint).environment
         if environment is not None:
             self.view.hashes["environment"] = environment.hash[:HASH_SHOWN]
-        if self._future is not None:
+        if self._future is not None and self.view.is_final:
             # Its outcome may be a moment behind its last event.
             if not self._future.done():
                 concurrent.futures.wait([self._future], OUTCOME_S)

@@ -36,6 +36,7 @@ def wait(
     *,
     on_interrupt: str = "cancel",
     patience_s: float = PATIENCE_S,
+    has_clock: bool = True,
 ) -> Any:
     """Replay a task's events until it ends; bring its names into the notebook and return its value.
 
@@ -50,7 +51,7 @@ def wait(
     on_interrupt : str
         ``"cancel"``: the first interrupt cancels the task, a second one only stops waiting.
         ``"detach"``: the first one only stops waiting.
-    patience_s : float
+    patience_s, has_clock
         As in `Progress`.
 
     Raises
@@ -65,7 +66,8 @@ def wait(
     started = time.monotonic()
     try:
         task.wait_accepted()
-        _replay(task, show, say, patience_s)
+        view = TaskView(task.task_id, task.endpoint, created=task.view.created)
+        _replay(task, show, say, Progress(view, patience_s, time.time(), has_clock=has_clock))
         return task.result()
     except KeyboardInterrupt:
         if on_interrupt == "detach":
@@ -73,9 +75,10 @@ def wait(
         cancel(task, say, time.monotonic() - started)
 
 
-def _replay(task: Task, show: Callable[[Event], None], say: Callable[[str], None], patience_s: float) -> None:
-    view, said = TaskView(task.task_id, task.endpoint, created=task.view.created), ""
-    progress = Progress(view, patience_s, time.time())
+def _replay(
+    task: Task, show: Callable[[Event], None], say: Callable[[str], None], progress: Progress
+) -> None:
+    said = ""
     for event in task.follow():
         if event is not None:
             progress.hear(event, time.time())

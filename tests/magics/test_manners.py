@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import threading
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from IPython.core.error import UsageError
 
+from funcx_lab_magics.arguments import parse_cell_line
 from funcx_lab_magics.front_end import is_recorded, is_watched, notebook_file
 from funcx_lab_magics.replay import Replay
 from funcx_lab_magics.tasks import Task
@@ -46,6 +49,36 @@ def test_a_cell_runs_here_too(notebook: Any) -> None:
     both = notebook.good("%%funcx held --local -b\nhere = 'this one'")
     assert notebook["here"] == "this one"
     assert both.result.state == "waiting-for-ep"
+
+
+def test_a_terminal_is_told_each_state_once(notebook: Any) -> None:
+    release = threading.Timer(0.6, notebook.client.release.set)
+    release.start()
+    ran = notebook.good("%%funcx held --progress-after 0.1\n1 + 1")
+    release.join()
+    notes = [bundle["text/plain"] for bundle in ran.shown[1:]]
+    assert len(notes) in (2, 3), notes
+    assert notes[0].startswith("◌ waiting for the endpoint · offline since 10:42 · 0:00 · with -b the cell")
+    assert notes[-1] == "✔ success · 0:00"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("--progress-after soon", "or -1 for never"),
+        ("--progress-after -2", "-2"),
+        ("--local --shell", "--local runs the cell here once"),
+        ("--local --map x", "--local runs the cell here once"),
+    ],
+)
+def test_manners_that_make_no_sense_are_refused(line: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        parse_cell_line(line)
+
+
+def test_patience_is_seconds_or_never() -> None:
+    asked = [parse_cell_line(f"--progress-after {text}").progress_after for text in ("0", "1.5", "2m", "-1")]
+    assert asked == [0.0, 1.5, 120.0, -1.0]
 
 
 def test_a_terminal_a_notebook_and_a_recording_are_told_apart() -> None:

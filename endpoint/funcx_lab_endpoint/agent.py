@@ -248,7 +248,8 @@ class Agent:
         elif now >= self._news_due and self._state.session is not None:
             credit, reason = self._credit()
             known, told = self._news
-            if reason != told or credit > 2 * known or 2 * credit < known:
+            has_news = self._environments.is_news(self._host.environment)
+            if has_news or reason != told or credit > 2 * known or 2 * credit < known:
                 self._beat(now)
 
     def _beat(self, now: float) -> None:
@@ -257,7 +258,7 @@ class Agent:
         spool = {"bytes": self._spool.used, "writes": self._spool.writes, "note": self._spool.note}
         engine = self._host.status()
         self._state.count_workers(engine.get("workers", 1))
-        self._environments.note(engine.pop("environment", None), engine.get("limit", 0))
+        self._environments.note(self._host.environment, engine.get("limit", 0))
         environment = self._environments.news(self._state.session)
         told = {"credit": credit, "waiting_reason": reason, "spool": spool, **self._environments.summary}
         self._state.beat({**self._facts, **engine, **told}, now, environment)

@@ -27,6 +27,7 @@ class Environments:
     def __init__(self, limits: Mapping[str, int]) -> None:
         self._limits = dict(limits)
         self._own: Environment | None = None
+        self._reported: Environment | None = None
         self._current: Environment | None = None
         #: what was told last, and in which session of the link
         self._told: tuple[int | None, Environment | None] = (None, None)
@@ -43,10 +44,15 @@ class Environments:
 
     def note(self, reported: Environment | None, most_workers: int) -> None:
         """Take note of what a worker has reported last, if one has, and of how many there may be."""
+        self._reported = reported
         found = reported or self._own
         if found is not None:
             limits = {**self._limits, "workers": most_workers}
             self._current = msgspec.structs.replace(found, limits=limits)
+
+    def is_news(self, reported: Environment | None) -> bool:
+        """Whether a worker has reported something since `note`, or the agent's own look has ended."""
+        return reported is not self._reported or (self._current is None and self._own is not None)
 
     @property
     def summary(self) -> dict[str, Any]:

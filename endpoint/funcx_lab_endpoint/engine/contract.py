@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+from funcx_lab.protocol.environment import Environment
 from funcx_lab.protocol.messages import Event, FunctionBody, Outcome, TaskOptions
 
 
@@ -134,11 +135,12 @@ class EngineHost(Protocol):
     def waiting_reason(self) -> str:
         """Why calls wait, for people: ``""`` when workers are up, else e.g. ``"block 0 pending"``."""
 
-    def status(self) -> dict[str, Any]:
-        """Return JSON facts: workers, busy, queued, blocks, engine state, restarts.
+    @property
+    def environment(self) -> Environment | None:
+        """What a worker has told of its environment last, if one has."""
 
-        ``environment`` is what a worker has told of itself last, if one has; it is no JSON.
-        """
+    def status(self) -> dict[str, Any]:
+        """Return JSON facts: workers, busy, queued, blocks, engine state, restarts."""
 
     def stop(self, timeout: float) -> None:
         """End sessions, engine and every process and batch job of it within ``timeout`` seconds."""

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from funcx_lab.protocol.environment import Environment
 from funcx_lab.protocol.messages import FunctionBody
 from funcx_lab_endpoint.config import EndpointConfig
 from funcx_lab_endpoint.engine.contract import Call, EngineFact, EngineHost
@@ -136,6 +137,11 @@ class Host:
             is_ready=self._supervisor.is_ready,
         )
 
+    @property
+    def environment(self) -> Environment | None:
+        """What a worker has told of its environment last."""
+        return self._roster.environment
+
     def status(self) -> dict[str, Any]:
         """Return JSON facts about workers, calls and the engine."""
         return {
@@ -155,7 +161,6 @@ class Host:
             or self._supervisor.trouble,
             "restarts": self._supervisor.restarts,
             "sessions": self._sessions.named[:SESSIONS_TOLD],
-            "environment": self._roster.environment,
         }
 
     def stop(self, timeout: float) -> None:

@@ -36,6 +36,7 @@ class StandInEngineHost:
         self.directory = directory
         self.credit = 4
         self.waiting_reason = ""
+        self.environment = None
         self.functions: dict[str, FunctionBody] = {}
         self._numbers = itertools.count(1)
         self._facts: list[EngineFact] = []

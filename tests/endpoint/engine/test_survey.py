@@ -89,8 +89,8 @@ def test_a_look_that_fails_harms_nothing(make_surveyor: Any, tmp_path: Path) -> 
 
 def test_real_workers_report_once_for_all(make_driver: Any) -> None:
     driver = make_driver(workers=2)
-    driver.until(lambda: driver.host.status()["environment"])
-    reported = driver.host.status()["environment"]
+    driver.until(lambda: driver.host.environment)
+    reported = driver.host.environment
     assert reported == msgspec.structs.replace(look("worker"), modules=reported.modules)
     assert reported.version_of("msgspec") == msgspec.__version__
 
@@ -98,12 +98,12 @@ def test_real_workers_report_once_for_all(make_driver: Any) -> None:
 @pytest.mark.slow
 def test_when_the_one_that_reports_dies_the_next_one_does(make_driver: Any) -> None:
     driver = make_driver(workers=1)
-    driver.until(lambda: driver.host.status()["environment"])
-    first = driver.host.status()["environment"]
+    driver.until(lambda: driver.host.environment)
+    first = driver.host.environment
     os.kill(driver.value(os.getpid), signal.SIGKILL)
     assert driver.value(os.getpid)
-    driver.until(lambda: driver.host.status()["environment"] is not first)
-    assert driver.host.status()["environment"] == first
+    driver.until(lambda: driver.host.environment is not first)
+    assert driver.host.environment == first
 
 
 @pytest.mark.slow
@@ -115,8 +115,8 @@ def test_the_environment_is_that_of_worker_init(make_driver: Any, tmp_path: Path
         f'CUDA_VISIBLE_DEVICES=3")'
     )
     driver.submit(os.getpid)
-    driver.until(lambda: driver.host.status()["environment"], 60.0)
-    reported = driver.host.status()["environment"]
+    driver.until(lambda: driver.host.environment, 60.0)
+    reported = driver.host.environment
     assert "only_there" in reported.modules
     assert reported.visible_devices == "3"
     assert "only_there" not in look("agent").modules

@@ -11,6 +11,8 @@ from funcx_lab.protocol.states import FINAL_STATES
 
 #: As text, so many rows are shown; the rest is counted.
 TEXT_ROWS = 60
+#: As HTML, which a notebook keeps in its file, so many.
+HTML_ROWS = 1000
 
 
 class Records(list[dict[str, Any]]):
@@ -34,14 +36,16 @@ class Records(list[dict[str, Any]]):
 
     def table(self, limit: int | None = None) -> Table:
         """Return the table, of the first ``limit`` records only if that is given."""
-        return Table(self.caption, self.columns, map(self.row, self[:limit]))
+        cut = limit is not None and len(self) > limit
+        caption = f"{self.caption} (the first {limit:,} of {len(self):,})" if cut else self.caption
+        return Table(caption, self.columns, map(self.row, self[:limit]))
 
     def __repr__(self) -> str:
         more = len(self) - TEXT_ROWS
         return repr(self.table(TEXT_ROWS)) + (f"\n... and {more} more" if more > 0 else "")
 
     def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
+        return self.table(HTML_ROWS)._repr_html_()
 
 
 class TaskList(Records):

@@ -14,7 +14,7 @@ import pytest
 from funcx_lab import Executor, FuncXClient, TaskFuture, errors
 from funcx_lab.config import Service
 from funcx_lab.looks import TASK_MIME, is_jupyterlab
-from funcx_lab.record_lists import TEXT_ROWS, EndpointList, FunctionList, TaskList
+from funcx_lab.record_lists import HTML_ROWS, TEXT_ROWS, EndpointList, FunctionList, TaskList
 
 
 class Words(HTMLParser):
@@ -155,6 +155,9 @@ def test_a_long_list_is_cut_as_text_and_folded_as_html() -> None:
     tasks = TaskList({"task_id": str(number), "state": "success"} for number in range(TEXT_ROWS + 5))
     assert repr(tasks).endswith("\n... and 5 more")
     assert "<details>" in tasks._repr_html_()
+    many = TaskList({"task_id": str(number), "state": "success"} for number in range(HTML_ROWS + 1))
+    assert read(many).startswith("Tasks (the first 1,000 of 1,001)")
+    assert len(many.table()) == HTML_ROWS + 1
 
 
 def test_functions(client: FuncXClient, monkeypatch: pytest.MonkeyPatch) -> None:

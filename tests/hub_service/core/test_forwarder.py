@@ -240,14 +240,17 @@ def test_cancelling_tells_the_agent_the_lease(tools: Any) -> None:
     tools.run(main())
 
 
-def test_at_most_once_is_leased_on_disk_before_it_leaves(tools: Any) -> None:
+@pytest.mark.parametrize("options", [TaskOptions(at_most_once=True), TaskOptions(session="warm")])
+def test_what_may_run_once_or_in_its_order_is_leased_on_disk_before_it_leaves(
+    tools: Any, options: TaskOptions
+) -> None:
     async def main() -> None:
         async with tools.forwarding() as (core, forwarder), tools.enrolled(core, forwarder) as agent:
             await agent.join()
-            task_id = await core.submit_one(options=TaskOptions(at_most_once=True))
+            task_id = await core.submit_one(options=options)
             (task,) = await agent.tasks()
             assert core.tasks.record(ME, task_id).tag == task.tag
-            assert task.options.at_most_once
+            assert task.options == options
 
     tools.run(main())
 

@@ -20,6 +20,7 @@ from funcx_lab.shell.template import Template
 PLACE = "funcx-shell"
 #: Of each stream, so many characters are in a `ShellError`.
 _TOLD = 10_000
+_TRIES = 100
 
 
 class _Shell:
@@ -183,14 +184,22 @@ def _place(cwd: str | None) -> Iterator[Path]:
         yield Path(cwd).expanduser().absolute()
         return
     parent = Path.cwd() / PLACE
-    directory = parent / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(4).hex()}"
-    directory.mkdir(parents=True)
+    directory = _made(parent / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(4).hex()}")
     try:
         yield directory
     finally:
         for each in (directory, parent):
             with contextlib.suppress(OSError):  # not empty
                 each.rmdir()
+
+
+def _made(directory: Path) -> Path:
+    for _ in range(_TRIES):
+        with contextlib.suppress(FileNotFoundError):  # another command took the empty parent away, see above
+            directory.mkdir(parents=True)
+            return directory
+    directory.mkdir(parents=True)
+    return directory
 
 
 def _path(name: str, value: Any) -> str | None:

@@ -192,7 +192,7 @@ def reason(name: str, value: object, error: CannotSerialize) -> str:
         except CannotSerialize as err:
             error = err
     path, part, why = _culprit(name, value, error)
-    because = why.message.rstrip(".")
+    because = " ".join(why.message.split()).rstrip(".")
     return because if path == name else f"{path} is a {type(part).__qualname__}: {because}"
 
 
@@ -202,8 +202,11 @@ def _culprit(path: str, value: object, error: CannotSerialize) -> tuple[str, obj
             try:
                 payload_size(part)
             except CannotSerialize as err:
-                path, value, error = path + step, part, err
-                break
+                if (
+                    err.message == error.message
+                ):  # else the value itself was refused, before its parts were seen
+                    path, value, error = path + step, part, err
+                    break
         else:
             break
     return path, value, error

@@ -78,6 +78,12 @@ def test_a_value_is_refused_for_its_innermost_part(notebook: Any) -> None:
     assert "-x deep" in facts["try"]
 
 
+def test_a_value_that_is_refused_itself_is_not_taken_apart(notebook: Any) -> None:
+    notebook.shell.user_ns["workers"] = [threading.Thread()]
+    facts = dict(notebook.good("%funcx explain workers").result.rows)
+    assert facts["why"].startswith("workers[0] is a Thread: a thread belongs to one process")
+
+
 def test_a_function_is_refused_for_what_it_uses(notebook: Any) -> None:
     notebook.good("import threading\nguard = threading.Lock()\ndef f():\n    with guard:\n        return 1")
     facts = dict(notebook.good("%funcx explain f").result.rows)

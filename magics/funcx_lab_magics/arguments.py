@@ -296,6 +296,8 @@ def parse_cell_line(line: str) -> argparse.Namespace:
     options.endpoint = options.target or options.endpoint
     if options.session and options.shell:
         raise UsageError("%%funcx: --session keeps Python names; it does not go with --shell")
+    if options.session and (options.memo or options.fresh):
+        raise UsageError("%%funcx: what a session holds has no key, so --session does not go with --memo")
     if options.local and (options.shell or options.map):
         raise UsageError("%%funcx: --local runs the cell here once, as Python; not with --shell or --map")
     if options.session and options.out is None:

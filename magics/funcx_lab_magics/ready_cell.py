@@ -126,7 +126,7 @@ def prepare(
         As `capture`.
     """
     names = _read(cell)
-    expected, outputs = _outputs(options.out, names)
+    expected, outputs = _outputs(options.out, names, held)
     request = Request(options.endpoint, options.include, options.exclude, imports or {}, held)
     captured = capture(cell, names, namespace, request)
     manifest = Manifest(
@@ -165,10 +165,13 @@ def _syntax_message(cell: Cell, err: SyntaxError) -> str:
     return message
 
 
-def _outputs(out: str | list[str], names: CellNames) -> tuple[list[str], list[str] | None]:
+def _outputs(
+    out: str | list[str], names: CellNames, held: Collection[str]
+) -> tuple[list[str], list[str] | None]:
     """Return the names expected back, for people, and those to ask for (None: the worker chooses)."""
     if isinstance(out, list):
-        unknown = [name for name in out if name not in {*names.assigned, *names.imported, *names.reads}]
+        known = {*names.assigned, *names.imported, *names.reads, *held}
+        unknown = [name for name in out if name not in known]
         if unknown and not names.open_ended:
             raise UsageError(f"-o names {unknown[0]!r}, which the cell neither assigns nor uses.")
         return out, out

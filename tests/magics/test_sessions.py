@@ -46,7 +46,7 @@ def test_o_brings_names_back(notebook: Any) -> None:
         "in session warm · brings back best · keeps there rest (-o brings names back)"
     )
     assert notebook["best"] == 1
-    notebook.good("%%funcx --session warm -o rest\nrest")
+    notebook.good("%%funcx --session warm -o rest\npass")
     assert notebook["rest"] == 2
 
 
@@ -95,6 +95,7 @@ def test_a_restarted_kernel_knows_the_session_again(notebook: Any) -> None:
     [
         ("--session 'two words'", "is not a name of at most 64"),
         ("--session warm --shell", "does not go with --shell"),
+        ("--session warm --memo", "does not go with --memo"),
         ("--session", "expected one argument"),
     ],
 )

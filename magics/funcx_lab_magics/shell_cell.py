@@ -21,7 +21,7 @@ from funcx_lab_magics.manifest import Manifest
 from funcx_lab_magics.ready_cell import ReadyCell
 
 #: Options that mean nothing for a script.
-_NOT_WITH = {"exclude": "-x", "local": "--local", "map": "--map", "session": "--session"}
+_NOT_WITH = {"exclude": "-x", "map": "--map"}
 _CHECK_S = 10.0
 
 

@@ -43,7 +43,9 @@ def test_names_are_variables_and_the_text_stays_as_it_is(notebook: Any, here: Pa
         ("-i null", "true", "null byte"),
         ("-o a", "true", "-o"),
         ("-x a", "true", "-x does not go with --shell"),
-        ("--local", "true", "--local does not go"),
+        ("--local", "true", "not with --shell"),
+        ("--map xs", "true", "--map does not go with --shell"),
+        ("--session warm", "true", "does not go with --shell"),
         ("", "for i in 1 2; do", "syntax error"),
     ],
 )

@@ -218,4 +218,5 @@ def plain_name(name: str) -> str:
 
 
 def _cut(text: str | None) -> str | None:
-    return text if text is None else text[:_TEXT_LIMIT]
+    """Return what can travel: of bounded length, and without halves of characters."""
+    return text if text is None else text[:_TEXT_LIMIT].encode("utf-8", "replace").decode()

@@ -101,6 +101,12 @@ def test_this_process_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
     assert repr(here).startswith("<Environment Python 3")
 
 
+def test_a_variable_that_is_no_text_can_travel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0\udcff" + "1" * 400)
+    told = msgspec.msgpack.decode(msgspec.msgpack.encode(look("worker", [])), type=Environment)
+    assert told.visible_devices == "0?" + "1" * 298
+
+
 def program(folder: Path, name: str, text: str) -> None:
     folder.mkdir(exist_ok=True)
     (folder / name).write_text(f"#!{sys.executable}\n{text}\n")

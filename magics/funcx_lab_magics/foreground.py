@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from funcx_lab_magics.failures import as_text
-from funcx_lab_magics.front_end import can_update, is_recorded
+from funcx_lab_magics.front_end import can_update, is_captured, is_recorded
 from funcx_lab_magics.manifest_line import ManifestLine
 from funcx_lab_magics.memo import Announcing
 from funcx_lab_magics.progress import PATIENCE_S
@@ -61,7 +61,7 @@ def stay(
         As `wait`.
     """
     replay = Replay(shell, task.view.identity(), later=not manner.stream, on_cleared=line.show_anew)
-    patience_s = -1.0 if is_recorded(shell) else manner.patience_s
+    patience_s = -1.0 if is_recorded(shell) or is_captured(shell) else manner.patience_s
     try:
         show = replay if say_reuse is None else Announcing(task, say_reuse, replay)
         value = wait(

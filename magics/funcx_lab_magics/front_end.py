@@ -6,10 +6,17 @@ import os
 from pathlib import Path
 from typing import Any
 
+from IPython.core.displaypub import CapturingDisplayPublisher
+
 
 def can_update(shell: Any) -> bool:
-    """Whether a display can change after it was shown: in a kernel, not in a terminal."""
-    return getattr(shell, "kernel", None) is not None
+    """Whether a display can change after it was shown: in a kernel, and not under ``%%capture``."""
+    return getattr(shell, "kernel", None) is not None and not is_captured(shell)
+
+
+def is_captured(shell: Any) -> bool:
+    """Whether what is shown goes to a variable (``%%capture``)."""
+    return isinstance(getattr(shell, "display_pub", None), CapturingDisplayPublisher)
 
 
 def is_recorded(shell: Any) -> bool:
@@ -17,7 +24,7 @@ def is_recorded(shell: Any) -> bool:
 
     They say so by forbidding the kernel to ask for input.
     """
-    if not can_update(shell):
+    if getattr(shell, "kernel", None) is None:
         return False
     asked = shell.get_parent() or {}
     return (asked.get("content") or {}).get("allow_stdin") is False

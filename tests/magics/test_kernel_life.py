@@ -77,6 +77,12 @@ def test_a_cell_that_clears_its_output_keeps_its_line(kernel: Kernel) -> None:
     assert [output["type"] for output in hidden[-2:]] == ["clear_output", "display_data"]
 
 
+def test_what_is_captured_holds_no_progress(kernel: Kernel) -> None:
+    cell = "%%capture caught\n%%funcx --progress-after 0\nimport time\ntime.sleep(0.5)\nprint('in')\n"
+    assert kernel.run(f"{cell}display('shown')") == []
+    assert plain(kernel.run("caught.stdout, len(caught.outputs)"), "execute_result") == ["('in\\n', 2)"]
+
+
 def test_an_interrupt_is_said_at_once_and_a_second_one_detaches(kernel: Kernel) -> None:
     service = service_pid(kernel)
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from IPython.core.error import UsageError
 
+from funcx_lab_magics import foreground
 from funcx_lab_magics.arguments import parse_cell_line
 from funcx_lab_magics.front_end import is_recorded, is_watched, notebook_file
 from funcx_lab_magics.replay import Replay
@@ -51,7 +52,8 @@ def test_a_cell_runs_here_too(notebook: Any) -> None:
     assert both.result.state == "waiting-for-ep"
 
 
-def test_a_terminal_is_told_each_state_once(notebook: Any) -> None:
+def test_a_terminal_is_told_each_state_once(notebook: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(foreground, "is_captured", lambda shell: False)  # as all here is
     release = threading.Timer(0.6, notebook.client.release.set)
     release.start()
     ran = notebook.good("%%funcx held --progress-after 0.1\n1 + 1")

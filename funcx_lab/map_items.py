@@ -5,12 +5,14 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import time
-from collections.abc import Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any, Generic, Protocol, TypeVar
 
+from funcx_lab.connection import Connection
 from funcx_lab.errors import FuncxLabError, TaskCancelled, TransportError
 from funcx_lab.futures import TaskFuture
 from funcx_lab.map_plan import Span
+from funcx_lab.protocol.states import TaskState
 from funcx_lab.serialize import ItemOutcomes
 
 T = TypeVar("T")
@@ -56,10 +58,12 @@ class MapTask:
         """Return the items that failed, of those it answers for; none before it has ended."""
         if not self.done():
             return []
-        if self.span.size == 1:
-            return list(self.items) if self.outcome(self.span.first)[1] is not None else []
+        if self.span.size == 1:  # known without opening the result, which may be large
+            return [] if self.future.state() is TaskState.SUCCESS else list(self.items)
         try:
             errors = self._outcomes().errors
+        except TransportError:  # nobody can tell now
+            return []
         except Exception:  # the whole task failed, with whatever error
             return list(self.items)
         return [item for item in self.items if errors[item - self.span.first] is not None]
@@ -95,6 +99,15 @@ class MapTask:
                 raise FuncxLabError(f"Task {self.future.task_id} did not return its {self.span.size} items.")
             self._opened = result
         return self._opened
+
+
+class Calls(Protocol):
+    """What can compute items of a map again."""
+
+    connection: Connection
+
+    def again(self, group_id: str, items: Sequence[int], total: int) -> Iterable[MapTask]:
+        """Send tasks that compute these items again."""
 
 
 class ItemFuture(concurrent.futures.Future[T], Generic[T]):

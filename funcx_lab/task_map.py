@@ -5,30 +5,16 @@ from __future__ import annotations
 import concurrent.futures
 import html
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Generic, Protocol, TypeVar, cast, overload
+from collections.abc import Iterator, Sequence
+from typing import Any, Generic, TypeVar, cast, overload
 
-from funcx_lab.connection import Connection
-from funcx_lab.errors import FuncxLabError
 from funcx_lab.looks import short
-from funcx_lab.map_items import ItemFuture, MapTask
+from funcx_lab.map_items import Calls, ItemFuture, MapTask
+from funcx_lab.map_watch import MapWatch
 from funcx_lab.progress import Failures, Progress
-from funcx_lab.protocol.states import TaskState
 
 T = TypeVar("T")
 M = TypeVar("M", bound="TaskMap[Any]")
-
-#: The hub service is asked what runs at most this often (seconds).
-ASK_EVERY_S = 1.0
-
-
-class Calls(Protocol):
-    """What can compute items of a map, again too."""
-
-    connection: Connection
-
-    def again(self, group_id: str, items: Sequence[int], total: int) -> Iterable[MapTask]:
-        """Send tasks that compute these items again."""
 
 
 class TaskMap(Sequence["concurrent.futures.Future[T]"], Generic[T]):
@@ -68,9 +54,7 @@ class TaskMap(Sequence["concurrent.futures.Future[T]"], Generic[T]):
         self._tasks = list(tasks)
         self._task_of = {item: task for task in tasks for item in task.items}
         self._futures: dict[int, concurrent.futures.Future[T]] = {}
-        self._asked = 0.0
-        self._running: frozenset[str] = frozenset()
-        self._note = ""
+        self._watch = MapWatch(calls.connection, group_id)
 
     # --- the items --------------------------------------------------------------------------------
 
@@ -142,6 +126,8 @@ class TaskMap(Sequence["concurrent.futures.Future[T]"], Generic[T]):
         ------
         concurrent.futures.TimeoutError
             If not all have ended by then; they go on.
+        TransportError
+            If a large result cannot be fetched now.
         Exception
             What the first failed item raised; a note on it counts the others.
         """
@@ -151,10 +137,10 @@ class TaskMap(Sequence["concurrent.futures.Future[T]"], Generic[T]):
                 f"{ended} of {len(self)} items have ended within {timeout:g} s; the others go on. "
                 "done_results() gives those."
             )
-        failures = self.failures()
+        outcomes = dict(self._outcomes())
+        failures = Failures((item, error) for item, (_, error) in outcomes.items() if error is not None)
         if failures and not no_raise:
             raise self._noted(failures)
-        outcomes = dict(self._outcomes())
         return [
             cast("T", self.value(raw) if error is None else error)
             for _, (raw, error) in sorted(outcomes.items())
@@ -242,9 +228,10 @@ class TaskMap(Sequence["concurrent.futures.Future[T]"], Generic[T]):
         """
         failed = sorted(item for task in self._tasks for item in task.failed())
         for task in self._calls.again(self.group_id, failed, len(self)):
-            for item in task.items:
-                old = self._task_of[item]
-                old.items = [other for other in old.items if other != item]
+            moved = frozenset(task.items)
+            for old in {self._task_of[item] for item in moved}:
+                old.items = [item for item in old.items if item not in moved]
+            for item in moved:
                 self._task_of[item] = task
                 self._futures.pop(item, None)
             self._tasks.append(task)
@@ -256,16 +243,19 @@ class TaskMap(Sequence["concurrent.futures.Future[T]"], Generic[T]):
     @property
     def progress(self) -> Progress:
         """How many items are where; asks the hub service what runs, at most once a second."""
-        self._ask()
+        self._watch.ask([task for task in self._tasks if not task.done()])
         return self.tally()
 
     def tally(self) -> Progress:
         """Return how many items are where, as far as is known here."""
-        tasks = list(self._tasks)
-        ended = sum(len(task.items) for task in tasks if task.done())
-        failed = sum(len(task.failed()) for task in tasks)
-        running = [task for task in tasks if not task.done() and task.future.task_id in self._running]
-        return Progress(ended - failed, failed, sum(len(task.items) for task in running), len(self))
+        ended: list[MapTask] = []
+        unfinished: list[MapTask] = []
+        for task in list(self._tasks):
+            (ended if task.done() else unfinished).append(task)
+        failed = sum(len(task.failed()) for task in ended)
+        done = sum(len(task.items) for task in ended) - failed
+        running = [task for task in unfinished if task.future.task_id in self._watch.running]
+        return Progress(done, failed, sum(len(task.items) for task in running), len(self))
 
     @property
     def seconds(self) -> float:
@@ -281,26 +271,7 @@ class TaskMap(Sequence["concurrent.futures.Future[T]"], Generic[T]):
     def note(self) -> str:
         """Return what failed, or what it waits for; ``""`` if there is nothing to say."""
         failures = self.failures()
-        return failures.words() if failures else "" if self.done() else self._note
-
-    def _ask(self) -> None:
-        """Ask what runs, and if nothing does, what the first item waits for."""
-        if self.done() or time.monotonic() - self._asked < ASK_EVERY_S:
-            return
-        self._asked = time.monotonic()
-        connection = self._calls.connection
-        try:
-            self._running = frozenset(connection.group(self.group_id, state=TaskState.RUNNING.value))
-            waiting = next((task for task in self._tasks if not task.done()), None)
-            if self._running or waiting is None:
-                self._note = ""
-            elif not waiting.future.wait_accepted(0):
-                self._note = "on its way to the hub service"
-            else:
-                record = connection.record(waiting.future.task_id)
-                self._note = str(record.get("reason") or record["state"])
-        except FuncxLabError as err:  # a view must not fail because the service is away for a moment
-            self._note = err.message.partition("\n")[0]
+        return failures.words() if failures else "" if self.done() else self._watch.note
 
     def __repr__(self) -> str:
         label = f" {self.label!r}" if self.label else ""

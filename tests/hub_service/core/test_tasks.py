@@ -222,6 +222,8 @@ def test_a_later_outcome_is_acknowledged_and_counted_and_a_repeat_is_not(tools: 
         TaskOptions(retries=1_000_001),
         TaskOptions(retries=1, at_most_once=True),
         TaskOptions(session="two words"),
+        TaskOptions(items=(0, 0, 5)),
+        TaskOptions(items=(3, 3, 5)),
     ],
 )
 def test_options_that_cannot_be_are_refused(tools: Any, options: TaskOptions) -> None:

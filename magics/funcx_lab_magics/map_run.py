@@ -24,6 +24,7 @@ from funcx_lab_magics.failures import interrupted
 from funcx_lab_magics.front_end import is_recorded
 from funcx_lab_magics.manifest_line import ManifestLine
 from funcx_lab_magics.map_cards import map_card
+from funcx_lab_magics.memo import announce_items, warn
 from funcx_lab_magics.notebook import Notebook
 from funcx_lab_magics.ready_cell import ReadyCell, prepare
 from funcx_lab_magics.tasks import ACCEPTANCE_S
@@ -51,10 +52,13 @@ def run_map(notebook: Notebook, options: argparse.Namespace, cell: Cell) -> Any:
         return None
     line.show()
     preflight.check(notebook, ready)
+    warn(options, cell, ready.manifest.captured.imports, notebook.say)
     found = _submit(notebook, ready, items)
     if options.task:
         notebook.shell.user_ns[options.task] = found
     found.wait_accepted(ACCEPTANCE_S)
+    if options.memo:
+        announce_items(found.client.get_tasks(group=found.group_id, limit=len(items)), notebook.say)
     if options.background:
         return found
     return stay_with_map(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from funcx_lab.protocol.messages import Event
@@ -77,6 +77,16 @@ def announce(task: Task, say: Callable[[str], None]) -> None:
     if record.get("reused_from"):
         saved = _duration(float(record.get("saved_s") or 0.0))
         say(f"{record['reason']} ({saved} saved); --fresh runs it")
+
+
+def announce_items(records: Sequence[Mapping[str, Any]], say: Callable[[str], None]) -> None:
+    """Say how many items of a map were given earlier results, by the records of its tasks."""
+    reused = [record for record in records if record.get("reused_from")]
+    if reused:
+        count = sum(record["items"][1] for record in reused)
+        saved = _duration(sum(float(record.get("saved_s") or 0.0) for record in reused))
+        total = reused[0]["items"][2]
+        say(f"reused the results of {count:,} of {total:,} items ({saved} saved); --fresh runs them")
 
 
 def _duration(seconds: float) -> str:

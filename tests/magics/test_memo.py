@@ -14,7 +14,7 @@ from funcx_lab.protocol.environment import Environment
 from funcx_lab.protocol.messages import Event, FunctionBody
 from funcx_lab.protocol.stream import TaskCall
 from funcx_lab_magics.capture import Cell
-from funcx_lab_magics.memo import Announcing, announce, hint
+from funcx_lab_magics.memo import Announcing, announce, announce_items, hint
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,16 @@ def test_what_was_saved_is_said(saved: float, words: str) -> None:
     assert said == [f"reused the result of …12345678, 2 d old ({words} saved); --fresh runs it"]
 
 
+def test_items_of_a_map_are_counted() -> None:
+    said: list[str] = []
+    ran: dict[str, Any] = {"reused_from": None, "items": (0, 2, 50)}
+    announce_items([ran], said.append)
+    assert said == []
+    again = {"reused_from": "x", "saved_s": 90.0}
+    announce_items([ran, {**again, "items": (2, 30, 50)}, {**again, "items": (32, 18, 50)}], said.append)
+    assert said == ["reused the results of 48 of 50 items (3 min saved); --fresh runs them"]
+
+
 def test_the_options_travel_and_a_run_is_not_announced(notebook: Any) -> None:
     ran = notebook.good("%%funcx --memo\nprint('hello')\n6 * 7")
     assert ran.result == 42
@@ -101,7 +111,7 @@ def test_a_reused_result_is_announced(notebook: Any, monkeypatch: Any) -> None:
 
 def test_memo_does_not_go_with_a_session(notebook: Any) -> None:
     ran = notebook.run("%%funcx --memo --session s\n1")
-    assert "memo and session exclude each other" in str(ran.error)
+    assert "--session does not go with --memo" in str(ran.error)
     assert not notebook.client.submitted
 
 

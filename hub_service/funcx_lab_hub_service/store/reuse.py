@@ -78,9 +78,10 @@ def note_environment(connection: sqlite3.Connection, task: int, environment: str
 
 def find(connection: sqlite3.Connection, memo: bytes, owner: int, environment: str) -> Earlier | None:
     """Return the owner's newest task of this key that succeeded in this environment and is not purged."""
+    # The index is named: the planner would take that of states, and look at every task that succeeded.
     row = connection.execute(
         "SELECT t.id, t.task_id, t.execution, t.received, t.started, t.ended, t.worker, t.reused, r.payload,"
-        " r.object, r.size FROM tasks t LEFT JOIN results r ON r.task = t.id"
+        " r.object, r.size FROM tasks t INDEXED BY memos LEFT JOIN results r ON r.task = t.id"
         " WHERE t.memo = ? AND t.environment = ? AND t.owner = ? AND t.state = ? ORDER BY t.id DESC LIMIT 1",
         (memo, environment, owner, _SUCCESS),
     ).fetchone()

@@ -294,6 +294,8 @@ def parse_cell_line(line: str) -> argparse.Namespace:
     if options.target and options.endpoint and options.target != options.endpoint:
         raise UsageError(f"%%funcx: two endpoints, {options.target!r} and -e {options.endpoint!r}")
     options.endpoint = options.target or options.endpoint
+    if options.shell and options.out not in (None, "auto", "none"):
+        raise UsageError("%%funcx: a bash script leaves no names, so -o does not go with --shell")
     if options.session and options.shell:
         raise UsageError("%%funcx: --session keeps Python names; it does not go with --shell")
     if options.session and (options.memo or options.fresh):

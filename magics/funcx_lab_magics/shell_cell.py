@@ -53,10 +53,6 @@ def prepare_shell(cell: Cell, options: argparse.Namespace, namespace: Mapping[st
     for name, option in _NOT_WITH.items():
         if getattr(options, name, None):
             raise UsageError(f"{option} does not go with --shell: the cell is a bash script.")
-    if isinstance(options.out, list) or options.out == "*":
-        raise UsageError(
-            "A bash script leaves no names; its value is its result, so -o does not go with --shell."
-        )
     values = {name: _text(name, namespace) for name in options.include or ()}
     _check_syntax(cell)
     sizes = {name: len(text.encode("utf-8", "surrogateescape")) for name, text in values.items()}

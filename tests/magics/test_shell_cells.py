@@ -58,6 +58,11 @@ def test_what_a_script_cannot_have_is_refused_before_anything_is_sent(
     assert notebook.client.submitted == []
 
 
+def test_what_the_notebook_brings_back_by_default_is_for_python(notebook: Any) -> None:
+    notebook.good("%funcx config -o '*'")
+    assert notebook.good("%%funcx local --shell\necho hi").stdout.startswith("hi\n")
+
+
 def test_in_the_background_the_task_gives_the_whole_result(notebook: Any) -> None:
     notebook.good("%%funcx local --shell -b --task job\necho hello")
     assert "hello" in repr(notebook["job"].result())

@@ -178,6 +178,10 @@ class NotebookMaps:
         self._maps[found.group_id] = found
         return found
 
+    def forget(self, found: CellMap) -> None:
+        """Forget a map that the hub service refused."""
+        self._maps.pop(found.group_id, None)
+
     def remember(self, client: FuncXClient, group_ids: Sequence[str]) -> None:
         """Count maps of before the kernel started as the notebook's own, the newest few."""
         earlier: dict[str, CellMap] = {}

@@ -12,6 +12,7 @@ from typing import Any
 from IPython.core.error import UsageError
 
 from funcx_lab import serialize
+from funcx_lab.errors import FuncxLabError
 from funcx_lab.identifiers import new_id
 from funcx_lab.map_calls import FunctionCalls
 from funcx_lab.map_plan import spread
@@ -56,7 +57,7 @@ def run_map(notebook: Notebook, options: argparse.Namespace, cell: Cell) -> Any:
     found = _submit(notebook, ready, items)
     if options.task:
         notebook.shell.user_ns[options.task] = found
-    found.wait_accepted(ACCEPTANCE_S)
+    _wait_accepted(notebook, found)
     if options.memo:
         announce_items(found.client.get_tasks(group=found.group_id, limit=len(items)), notebook.say)
     if options.background:
@@ -67,6 +68,7 @@ def run_map(notebook: Notebook, options: argparse.Namespace, cell: Cell) -> Any:
         on_interrupt=options.on_interrupt,
         quiet=options.quiet,
         no_raise=options.no_raise,
+        follow=options.progress_after >= 0,
     )
 
 
@@ -127,6 +129,18 @@ def _submit(notebook: Notebook, ready: ReadyCell, items: Sequence[tuple[Any, ...
     return notebook.maps.add(client, **made, label=ready.label, endpoint=options.endpoint)
 
 
+def _wait_accepted(notebook: Notebook, found: CellMap) -> None:
+    """Wait until the hub service has the map; forget one that it refused."""
+    begun = time.monotonic()
+    try:
+        found.wait_accepted(ACCEPTANCE_S)
+    except FuncxLabError:
+        notebook.maps.forget(found)
+        raise
+    except KeyboardInterrupt:
+        waiting.cancel(found, lambda _: None, time.monotonic() - begun)
+
+
 def _check_size(size: int, ready: ReadyCell) -> None:
     if size > FUNCTION_LIMIT:
         sizes = ready.manifest.captured.sizes
@@ -139,7 +153,13 @@ def _check_size(size: int, ready: ReadyCell) -> None:
 
 
 def stay_with_map(
-    shell: Any, found: CellMap, *, on_interrupt: str = "cancel", quiet: bool = False, no_raise: bool = False
+    shell: Any,
+    found: CellMap,
+    *,
+    on_interrupt: str = "cancel",
+    quiet: bool = False,
+    no_raise: bool = False,
+    follow: bool = True,
 ) -> Any:
     """Show a map's progress until it ends; bring its names into the notebook and return its values.
 
@@ -155,6 +175,8 @@ def stay_with_map(
         Show nothing.
     no_raise : bool
         Put the exceptions of failed items in the place of their values, and show what failed.
+    follow : bool
+        Show the progress while it goes on, not only its end.
 
     Raises
     ------
@@ -165,7 +187,7 @@ def stay_with_map(
     """
     card, begun = map_card(shell, found), time.monotonic()
     try:
-        if quiet or is_recorded(shell):
+        if quiet or not follow or is_recorded(shell):
             found.wait()
         else:
             card.follow()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from funcx_lab import FuncXClient
+from funcx_lab.errors import EndpointNotFound
 from funcx_lab.protocol.stream import Submit
 from funcx_lab_magics.failures import CellInterrupted
 from funcx_lab_magics.map_run import stay_with_map
@@ -176,6 +177,20 @@ def test_what_cannot_be_is_refused_before_anything_is_sent(lab, cell, words) -> 
     assert ran.error is not None
     assert words in ran.stdout + ran.stderr
     assert not lab.standin.tasks
+
+
+def test_a_map_that_the_service_refuses_is_an_error_and_not_the_last_one(lab) -> None:
+    lab.good("%%funcx --map x\nx")
+    before = last(lab)
+    lab.standin.refuse = EndpointNotFound("No endpoint 'nowhere' here, or it is not yours.")
+    ran = lab.run("%%funcx nowhere --map x\nx")
+    assert "No endpoint 'nowhere'" in ran.stdout + ran.stderr
+    assert last(lab) is before
+
+
+def test_progress_after_minus_one_and_quiet_show_the_end_and_nothing(lab) -> None:
+    assert lab.good("%%funcx --map x --progress-after -1\nx").stderr.count("4/4") == 1
+    assert lab.good("%%funcx --map x -q\nx").stderr == ""
 
 
 def test_a_dry_run_sends_nothing(lab) -> None:

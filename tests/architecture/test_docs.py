@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from funcx_lab_magics.arguments import cell_parser
+
 ROOT = Path(__file__).parents[2]
+IMAGE_LIMIT = 150_000
 PROSE = [
     ROOT / "README.md",
     ROOT / "ARCHITECTURE.md",
@@ -54,3 +57,21 @@ def test_every_environment_variable_is_documented() -> None:
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", page.read_text())
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_every_picture_is_shown_and_small() -> None:
+    text = "".join(page.read_text() for page in PROSE)
+    for picture in (ROOT / "docs" / "images").iterdir():
+        assert f"images/{picture.name}" in text, f"no page shows {picture.name}"
+        assert picture.stat().st_size <= IMAGE_LIMIT, f"{picture.name} is too large for a page"
+
+
+def test_every_option_of_a_cell_is_explained() -> None:
+    """In prose, not only in the generated list."""
+    text = "".join(page.read_text() for page in PROSE if page.parent.name != "reference")
+    options = [action.option_strings for action in cell_parser()._actions if action.option_strings]
+    # What prose shows is the short form of some and the long form of others.
+    silent = [
+        names for names in options if not any(re.search(rf"(?<![-\w]){name}\b", text) for name in names)
+    ]
+    assert silent == []

@@ -15,7 +15,16 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import nbformat
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Route, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    FloatRect,
+    Locator,
+    Page,
+    Route,
+    expect,
+    sync_playwright,
+)
 
 from funcx_lab.embedded import stop_service
 
@@ -141,9 +150,16 @@ class Notebook:
         found: dict[str, float] = self.page.evaluate(_CONTRASTS, selector)
         return found
 
-    def picture(self, path: Path) -> None:
-        """Keep a picture of the notebook as PNG."""
-        self.page.locator(".jp-NotebookPanel-notebook").screenshot(path=path)
+    def picture(self, path: Path, first: int = 0) -> None:
+        """Keep the cells from ``first`` on as PNG, with their outputs."""
+        top = self.cell(first).bounding_box()
+        bottom = self.cells.last.bounding_box()
+        assert top is not None
+        assert bottom is not None
+        height = bottom["y"] + bottom["height"] - top["y"]
+        area = FloatRect(x=top["x"], y=top["y"], width=top["width"], height=height)
+        self.page.mouse.move(0, 0)
+        self.page.screenshot(path=path, clip=area)
 
 
 class JupyterLab:
@@ -172,7 +188,7 @@ class JupyterLab:
         self.strays: list[str] = []
         self.complaints: list[str] = []
         self._root, self._query = f"{parts.scheme}://{parts.netloc}", parts.query
-        self._context = browser.new_context(viewport={"width": 1000, "height": 900})
+        self._context = browser.new_context(viewport={"width": 1200, "height": 900})
         self._context.set_default_timeout(TIMEOUT_MS)
         self._context.route("**/*", self._let_through)
 

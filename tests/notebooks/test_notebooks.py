@@ -1,4 +1,4 @@
-"""The notebooks run as they are: in a kernel, under papermill, under nbconvert, with the same outputs."""
+"""The notebooks run as they are: in a kernel, under papermill and nbconvert, and so does the tutorial."""
 
 from __future__ import annotations
 
@@ -18,14 +18,18 @@ from nbformat import NotebookNode
 
 from funcx_lab.embedded import ensure_service, stop_service
 
-FOLDER = Path(__file__).parents[2] / "notebooks"
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "notebooks"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
 #: `make demo` runs this one, and its test what it shows.
 RUN_BY_DEMO = "01-quickstart"
-#: Differ from run to run: ids, times of day, durations, sizes of pickles, and who tells of the environment.
+#: A cell of the tutorial, and the output that stands right below it.
+SHOWN = re.compile(r"```python\n(.*?)\n```\n(?:```\n(.*?)\n```\n)?", re.DOTALL)
+#: Differ from run to run: who tells of the environment, hosts, versions, marks below a line of code, ids,
+#: times of day, times taken, sizes of pickles.
 PASSING = re.compile(
-    r" \(its agent's; no worker has reported yet\)|…[0-9a-f]{8}|"
-    r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d|\b\d+:\d\d\b|\b\d+(\.\d+)? (ms|s|kB|B)\b"
+    r" \(its agent's; no worker has reported yet\)|(?<=on local )\(.*?\)|(?<=Python )[\d.]+|\n[ ~^]+(?=\n)"
+    r"|…[0-9a-f]{8}|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d|\b\d+:\d\d\b|\b\d+(\.\d+)? (ms|s|kB|B)\b"
 )
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -80,6 +84,19 @@ def test_papermill_and_nbconvert_record_the_same(
         assert shown(nbformat.read(tmp_path / f"{by}.ipynb", as_version=4)) == expected
 
 
+@pytest.mark.slow
+def test_the_tutorial_tells_the_truth(tmp_path: Path) -> None:
+    examples = SHOWN.findall((ROOT / "docs" / "tutorial.md").read_text())
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source, _ in examples])
+    place = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(notebook, timeout=100, allow_errors=True, resources=place).execute()
+    told = [steady(output) for _, output in examples if output]
+    pairs = zip(examples, notebook.cells, strict=True)
+    happened = [steady(text_of(cell.outputs)) for (_, output), cell in pairs if output]
+    assert len(told) > 10
+    assert told == happened
+
+
 def has_errors(notebook: NotebookNode) -> bool:
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     return any(output.output_type == "error" for output in outputs)
@@ -115,3 +132,16 @@ def plain(output: NotebookNode) -> Any:
 
 def steady(text: str) -> str:
     return PASSING.sub("", COLOURS.sub("", text))
+
+
+def text_of(outputs: list[NotebookNode]) -> str:
+    """Return all that stands under a cell as text."""
+    parts = []
+    for output in outputs:
+        if output.output_type == "stream":
+            parts.append(output.text)
+        elif output.output_type == "error":
+            parts.append("\n".join(output.traceback))
+        else:
+            parts.append(output.data["text/plain"])
+    return "\n".join(COLOURS.sub("", part).strip("\n") for part in parts)

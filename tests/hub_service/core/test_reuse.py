@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import sqlite3
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from funcx_lab.protocol.messages import (
 from funcx_lab.protocol.states import TaskState
 from funcx_lab.protocol.stream import NewTask, OutcomeItem
 from funcx_lab_hub_service.auth.principals import Principal
-from funcx_lab_hub_service.store import objects, retention
+from funcx_lab_hub_service.store import objects, retention, reuse
 
 ME, OTHER = Principal("me"), Principal("other")
 CODE = "c0" * 32
@@ -268,5 +269,40 @@ def test_keys_that_are_none_are_refused(tools: Any, options: TaskOptions) -> Non
         async with tools.opened() as core:
             with pytest.raises(InvalidRequest, match=r"options\.(memo|repeats)"):
                 await core.submit_one(options=options)
+
+    tools.run(main())
+
+
+def test_a_reuse_that_fails_takes_nothing_in_and_tells_nobody(tools: Any, monkeypatch: Any) -> None:
+    async def main() -> None:
+        async with tools.opened() as core:
+            await run(core)
+            told: list[OutcomeItem] = []
+            core.feed.group("me", core.group_id, told.extend)
+            task = NewTask(tools.new_id(), b"in")
+
+            def broken(*_: Any) -> None:
+                raise sqlite3.IntegrityError("half of it")
+
+            with monkeypatch.context() as patch:
+                patch.setattr(reuse, "give", broken)
+                with pytest.raises(sqlite3.IntegrityError):
+                    await core.submit(task, options=MEMO)
+            with pytest.raises(TaskNotFound):
+                core.tasks.record(ME, task.task_id)
+            assert told == []
+            assert await core.submit(task, options=MEMO) == []  # the client sends it again
+            assert [item.task_id for item in told] == [task.task_id]
+
+    tools.run(main())
+
+
+def test_another_life_of_the_service_finds_the_result(tools: Any) -> None:
+    async def main() -> None:
+        async with tools.opened() as core:
+            first = await run(core)
+        async with tools.opened() as core:
+            again = await core.submit_one(options=MEMO)
+            assert core.tasks.record(ME, again).reused.task_id == first
 
     tools.run(main())

@@ -8,9 +8,11 @@ from typing import Any
 from funcx_lab_magics import cards, map_cards
 from funcx_lab_magics.arguments import cell_parser
 from funcx_lab_magics.autofuncx import AutoFuncX
+from funcx_lab_magics.cell_map import CellMap
 from funcx_lab_magics.commands import overview
 from funcx_lab_magics.completion import EndpointNames, make_matcher
 from funcx_lab_magics.magics import FuncXMagics
+from funcx_lab_magics.tasks import Task
 
 _ADDED = "_funcx_lab_extension"
 
@@ -67,7 +69,12 @@ def _service_exists(url: str) -> bool:
 
 
 def _task_ids(magics: FuncXMagics) -> list[str]:
-    return [task.task_id[-8:] for task in reversed(list(magics.notebook.tasks))]
+    known = [*magics.notebook.tasks, *magics.notebook.maps]
+    return [each.task_id[-8:] for each in sorted(known, key=_created, reverse=True)]
+
+
+def _created(known: Task | CellMap) -> float:
+    return known.created if isinstance(known, CellMap) else known.view.created
 
 
 def _document(function: Any, text: str) -> None:

@@ -35,6 +35,7 @@ class LoopbackClient:
         self.connection = SimpleNamespace(
             environments=EnvironmentBook(lambda name: self.environments.get(name, {})),
             record=self._record,
+            group_records=lambda group_id: [],
             cancel=lambda task_id: task_id in self._cancel([task_id]),
             stream=SimpleNamespace(cancel=self._cancel),
             transport=SimpleNamespace(json=self._json),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from IPython.core.completer import provisionalcompleter
 
 from funcx_lab import FuncXClient
 from funcx_lab.errors import EndpointNotFound
@@ -202,3 +203,11 @@ def test_a_dry_run_sends_nothing(lab) -> None:
 def test_any_iterable_is_gone_through_once(lab) -> None:
     lab.good("x = (each * each for each in range(4))")
     assert lab.good("%%funcx --map x\nx").result == [0, 1, 4, 9]
+
+
+def test_the_ids_of_maps_are_completed(lab) -> None:
+    lab.good("%%funcx --map x\nx")
+    line = "%funcx attach "
+    with provisionalcompleter():
+        matches = [found.text for found in lab.shell.Completer.completions(line, len(line))]
+    assert last(lab).group_id[-8:] in matches

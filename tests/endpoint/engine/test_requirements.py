@@ -267,7 +267,7 @@ def test_a_cancel_ends_the_whole_group(driver, tmp_path) -> None:
 
 @pytest.mark.slow
 def test_walltime_ends_one_that_does_not_hear(driver, tmp_path) -> None:
-    worker = driver.value(where)
+    worker = driver.value(look, requires=NEW)[2]  # built now: the walltime counts that, too
     task = driver.submit(linger, str(tmp_path / "pids"), True, requires=NEW, walltime_s=3.0)
     pids = read_when_written(driver, tmp_path / "pids")
     assert driver.end_of(task).outcome.error.code == "WALLTIME_REACHED"

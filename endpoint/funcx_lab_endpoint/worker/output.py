@@ -22,6 +22,8 @@ from funcx_lab.protocol.messages import Event
 #: Bytes of output per call that are sent as they come; the same again is kept from its end.
 HEAD_LIMIT = 1024 * 1024
 TAIL_LIMIT = 1024 * 1024
+#: Bytes of displays (figures, tables, HTML) per call; what would go beyond is dropped, and counted.
+DISPLAY_LIMIT = 16 * 1024 * 1024
 #: Output leaves when it is this old (seconds) or this much (bytes).
 BATCH_S = 0.05
 BATCH_BYTES = 8 * 1024
@@ -100,11 +102,18 @@ class Capture:
         self._tail: deque[tuple[int, bytes]] = deque()
         self._tail_bytes = 0
         self._dropped = 0
+        self._display_room = DISPLAY_LIMIT
+        self._displays_dropped = 0
 
     def add(self, kind: str, data: Any) -> None:
         """Append an event that is not text, behind everything written so far."""
         self.flush()
         with self.lock:
+            nbytes = _display_bytes(data)
+            if nbytes > self._display_room:
+                self._displays_dropped += 1
+                return
+            self._display_room -= nbytes
             self._close_text()
             self._events.append(Event(time.time(), kind, data))
 
@@ -195,6 +204,13 @@ class Capture:
     def _finish(self) -> None:
         if self._dropped:
             self._append("stderr", f"\n[funcx-lab: {self._dropped:,} bytes of output were dropped here]\n", 0)
+        if self._displays_dropped:
+            limit = f"{DISPLAY_LIMIT // 1024 // 1024} MiB"
+            self._append(
+                "stderr",
+                f"\n[funcx-lab: {self._displays_dropped:,} displays beyond {limit} were dropped]\n",
+                0,
+            )
         for fd, data in self._tail:
             self._append(_KINDS[fd], self._decoders[fd].decode(data), len(data))
         if self._room == HEAD_LIMIT:
@@ -204,6 +220,14 @@ class Capture:
             if rest:
                 self._append(_KINDS[fd], rest, 0)
             decoder.reset()
+
+
+def _display_bytes(data: Any) -> int:
+    """Return about how large a display is; 0 for events that show nothing."""
+    shown = data.get("data") if isinstance(data, dict) else None
+    return (
+        sum(len(text) for text in shown.values() if isinstance(text, str)) if isinstance(shown, dict) else 0
+    )
 
 
 def _decoder() -> codecs.IncrementalDecoder:

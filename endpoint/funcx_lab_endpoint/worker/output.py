@@ -22,8 +22,10 @@ from funcx_lab.protocol.messages import Event
 #: Bytes of output per call that are sent as they come; the same again is kept from its end.
 HEAD_LIMIT = 1024 * 1024
 TAIL_LIMIT = 1024 * 1024
-#: Bytes of displays (figures, tables, HTML) per call; what would go beyond is dropped, and counted.
+#: Bytes of displays (figures, tables, HTML) per call; of what would go beyond, only the last is kept, if it
+#: has no more than so many bytes: the end of an animation.
 DISPLAY_LIMIT = 16 * 1024 * 1024
+LAST_DISPLAY_LIMIT = 4 * 1024 * 1024
 #: Output leaves when it is this old (seconds) or this much (bytes).
 BATCH_S = 0.05
 BATCH_BYTES = 8 * 1024
@@ -104,6 +106,7 @@ class Capture:
         self._dropped = 0
         self._display_room = DISPLAY_LIMIT
         self._displays_dropped = 0
+        self._last_display: Event | None = None
 
     def add(self, kind: str, data: Any) -> None:
         """Append an event that is not text, behind everything written so far."""
@@ -112,8 +115,12 @@ class Capture:
             nbytes = _display_bytes(data)
             if nbytes > self._display_room:
                 self._displays_dropped += 1
+                event = Event(time.time(), kind, data)
+                self._last_display = event if nbytes <= LAST_DISPLAY_LIMIT else None
                 return
             self._display_room -= nbytes
+            if nbytes:
+                self._last_display = None  # what comes now is later
             self._close_text()
             self._events.append(Event(time.time(), kind, data))
 
@@ -201,16 +208,19 @@ class Capture:
             self._events.append(Event(self._text_since, self._text_kind, text))
         self._text, self._text_bytes = [], 0
 
+    def _finish_displays(self) -> None:
+        last = self._last_display
+        if dropped := self._displays_dropped - (last is not None):
+            limit = f"{DISPLAY_LIMIT // 1024 // 1024} MiB"
+            self._append("stderr", f"\n[funcx-lab: {dropped:,} displays beyond {limit} were dropped]\n", 0)
+        if last is not None:
+            self._close_text()
+            self._events.append(last)
+
     def _finish(self) -> None:
         if self._dropped:
             self._append("stderr", f"\n[funcx-lab: {self._dropped:,} bytes of output were dropped here]\n", 0)
-        if self._displays_dropped:
-            limit = f"{DISPLAY_LIMIT // 1024 // 1024} MiB"
-            self._append(
-                "stderr",
-                f"\n[funcx-lab: {self._displays_dropped:,} displays beyond {limit} were dropped]\n",
-                0,
-            )
+        self._finish_displays()
         for fd, data in self._tail:
             self._append(_KINDS[fd], self._decoders[fd].decode(data), len(data))
         if self._room == HEAD_LIMIT:

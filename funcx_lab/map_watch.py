@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from funcx_lab.connection import Connection
 from funcx_lab.errors import FuncxLabError
 from funcx_lab.map_items import MapTask
-from funcx_lab.protocol.states import TaskState
+from funcx_lab.protocol.states import FINAL_STATES, TaskState
 
 #: The hub service is asked at most this often (seconds).
 ASK_EVERY_S = 1.0
@@ -54,4 +54,6 @@ class MapWatch:
         if not task.future.wait_accepted(0):
             return "on its way to the hub service"
         record = self._connection.record(task.future.task_id)
+        if record["state"] in FINAL_STATES:  # its outcome is on its way
+            return ""
         return str(record.get("reason") or record["state"])

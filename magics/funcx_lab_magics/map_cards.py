@@ -6,7 +6,7 @@ from typing import Any
 
 from funcx_lab.live import LiveView
 from funcx_lab.task_map import TaskMap
-from funcx_lab_magics.front_end import can_update, is_watched
+from funcx_lab_magics.front_end import can_update
 
 
 def map_card(shell: Any, task_map: TaskMap[Any]) -> LiveView:
@@ -18,7 +18,7 @@ def map_card(shell: Any, task_map: TaskMap[Any]) -> LiveView:
 def show_map(shell: Any, task_map: TaskMap[Any]) -> None:
     """Display a map here and keep the display up to date until the map ends."""
     card = map_card(shell, task_map)
-    if task_map.done() or not is_watched(shell):
+    if task_map.done() or not can_update(shell):
         card.show(final=True)
     else:
         card.follow_beside()

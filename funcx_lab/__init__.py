@@ -15,15 +15,27 @@ if TYPE_CHECKING:
     from funcx_lab.futures import TaskFuture as TaskFuture
     from funcx_lab.globus import globus_client as globus_client
     from funcx_lab.shell import ShellFunction as ShellFunction
+    from funcx_lab.task_map import TaskMap as TaskMap
 
 __version__ = "0.1.0"
-__all__ = ["Executor", "FuncXClient", "ShellFunction", "TaskFuture", "__version__", "errors", "function", "globus_client"]
+__all__ = [
+    "Executor",
+    "FuncXClient",
+    "ShellFunction",
+    "TaskFuture",
+    "TaskMap",
+    "__version__",
+    "errors",
+    "function",
+    "globus_client",
+]
 
 _HOMES = {
     "FuncXClient": "funcx_lab.client",
     "ShellFunction": "funcx_lab.shell",
     "Executor": "funcx_lab.executor",
     "TaskFuture": "funcx_lab.futures",
+    "TaskMap": "funcx_lab.task_map",
     "function": "funcx_lab.decorator",
     "globus_client": "funcx_lab.globus",
 }

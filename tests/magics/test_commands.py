@@ -101,6 +101,11 @@ def test_functions(notebook: Any) -> None:
     assert "fit" in repr(notebook.good("%funcx functions 'fi*'").result)
     assert type(notebook.good("%funcx functions --json").result) is list
     assert asked == ["fi*", None]
+    found.append({"function_name": "cell", "function_uuid": "f-2", "created": 2.0, "meta": {}})
+    ran = notebook.good("%funcx functions")
+    assert [each["function_name"] for each in ran.result] == ["fit"]
+    assert "1 cells and scripts are left out" in told(ran)
+    assert len(notebook.good("%funcx functions '*'").result) == 2
 
 
 # --- config ---------------------------------------------------------------------------------------

@@ -8,11 +8,14 @@ from typing import Any
 
 from IPython.core.error import UsageError
 
+from funcx_lab.record_lists import FunctionList
 from funcx_lab_magics.arguments import Parser, parse_cell_line, variable
 from funcx_lab_magics.cell_run import run_cell
 from funcx_lab_magics.commands.command import Command
 from funcx_lab_magics.notebook import Notebook
 
+#: What cells are called where they are registered.
+_CELLS = ("cell", "script")
 #: Ends the options of ``%funcx run``.
 _DASHES = re.compile(r"(?:^|\s)--(?:\s|$)")
 
@@ -84,7 +87,14 @@ def _functions_arguments(parser: Parser) -> None:
 
 def _functions(notebook: Notebook, options: argparse.Namespace) -> Any:
     found = notebook.client().get_functions(options.pattern)
-    return list(found) if options.json else found
+    if options.json:
+        return list(found)
+    named = FunctionList(each for each in found if options.pattern or each["function_name"] not in _CELLS)
+    if len(named) < len(found):
+        notebook.say(
+            f"{len(found) - len(named)} cells and scripts are left out; %funcx functions '*' lists them"
+        )
+    return named
 
 
 COMMANDS = (

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from funcx_lab.executor import Executor as Executor
     from funcx_lab.futures import TaskFuture as TaskFuture
     from funcx_lab.globus import globus_client as globus_client
+    from funcx_lab.maps.task_map import TaskMap as TaskMap
     from funcx_lab.shell import ShellFunction as ShellFunction
-    from funcx_lab.task_map import TaskMap as TaskMap
 
 __version__ = "0.1.0"
 __all__ = [
@@ -35,7 +35,7 @@ _HOMES = {
     "ShellFunction": "funcx_lab.shell",
     "Executor": "funcx_lab.executor",
     "TaskFuture": "funcx_lab.futures",
-    "TaskMap": "funcx_lab.task_map",
+    "TaskMap": "funcx_lab.maps.task_map",
     "function": "funcx_lab.decorator",
     "globus_client": "funcx_lab.globus",
 }

@@ -16,7 +16,7 @@ from funcx_lab.events import EventQueue
 from funcx_lab.futures import TaskFuture
 from funcx_lab.identifiers import new_id
 from funcx_lab.looks import block
-from funcx_lab.maps import Maps
+from funcx_lab.maps.client import Maps
 from funcx_lab.options import take_options
 from funcx_lab.protocol.messages import TaskOptions
 from funcx_lab.protocol.payload import Payload

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import msgspec
 
 from funcx_lab.config import Service
-from funcx_lab.environment_book import book_of
+from funcx_lab.environments.book import book_of
 from funcx_lab.errors import (
     FunctionNotFound,
     FuncxLabError,

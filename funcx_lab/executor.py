@@ -10,17 +10,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from funcx_lab.client import FuncXClient
+from funcx_lab.environments.check import check_function
 from funcx_lab.errors import UsageError
-from funcx_lab.function_check import check_function
 from funcx_lab.futures import TaskFuture
 from funcx_lab.identifiers import new_id
 from funcx_lab.looks import block
-from funcx_lab.maps import start_map
+from funcx_lab.maps.client import start_map
+from funcx_lab.maps.task_map import TaskMap
 from funcx_lab.options import make_options
 from funcx_lab.serialize import ItemOutcomes, in_chunks, pack_arguments
 from funcx_lab.stream import ANSWER_TIMEOUT_S
 from funcx_lab.stream.submit_queue import Route
-from funcx_lab.task_map import TaskMap
 
 T = TypeVar("T")
 

@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import quote
 
 from funcx_lab.connection import Connection
-from funcx_lab.environment_book import ask, read_document
+from funcx_lab.environments.book import ask, read_document
+from funcx_lab.environments.check import check_function
 from funcx_lab.errors import ResultTimeout, TaskNotFound, TaskPending, UsageError
-from funcx_lab.function_check import check_function
 from funcx_lab.futures import TaskFuture
 from funcx_lab.protocol.environment import Environment
 from funcx_lab.protocol.states import TaskState

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from funcx_lab.environment import look
+from funcx_lab.environments.report import look
 from funcx_lab.protocol.environment import Environment
 
 log = logging.getLogger(__name__)

@@ -10,12 +10,12 @@ from IPython.core.error import UsageError
 
 from funcx_lab.errors import TaskNotFound
 from funcx_lab.looks import WHOLE_LENGTH
-from funcx_lab.map_items import MapTask
-from funcx_lab.maps import find_map
-from funcx_lab.progress import Failures, remote_traceback
+from funcx_lab.maps.client import find_map
+from funcx_lab.maps.items import MapTask
+from funcx_lab.maps.progress import Failures, remote_traceback
+from funcx_lab.maps.task_map import TaskMap
 from funcx_lab.protocol.messages import Event
 from funcx_lab.serialize.cell import CellResult
-from funcx_lab.task_map import TaskMap
 from funcx_lab_magics.display import TaskView
 from funcx_lab_magics.failures import notebook_traceback, remote
 from funcx_lab_magics.results import VALUE, deliver

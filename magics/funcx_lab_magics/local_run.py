@@ -15,7 +15,7 @@ from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 import funcx_lab
-from funcx_lab.environment import version_here
+from funcx_lab.environments.report import version_here
 from funcx_lab.serialize.cell import CellFunction
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from funcx_lab.live import LiveView
-from funcx_lab.task_map import TaskMap
+from funcx_lab.maps.live import LiveView
+from funcx_lab.maps.task_map import TaskMap
 from funcx_lab_magics.front_end import can_update
 
 

@@ -14,9 +14,9 @@ from IPython.core.error import UsageError
 from funcx_lab import serialize
 from funcx_lab.errors import FuncxLabError
 from funcx_lab.identifiers import new_id
-from funcx_lab.map_calls import FunctionCalls
-from funcx_lab.map_plan import spread
-from funcx_lab.maps import check_alone
+from funcx_lab.maps.calls import FunctionCalls
+from funcx_lab.maps.client import check_alone
+from funcx_lab.maps.plan import spread
 from funcx_lab.serialize.functions import FUNCTION_LIMIT
 from funcx_lab_magics import preflight, waiting
 from funcx_lab_magics.capture import Cell, format_bytes

@@ -9,9 +9,9 @@ from typing import Any
 
 from IPython.core.error import UsageError
 
-from funcx_lab.environment_book import Reported
+from funcx_lab.environments.book import Reported
+from funcx_lab.environments.preflight import Candidate, Findings, compare, fitting, proposals
 from funcx_lab.errors import EnvMismatch, FuncxLabError
-from funcx_lab.preflight import Candidate, Findings, compare, fitting, proposals
 from funcx_lab.protocol.environment import Environment
 from funcx_lab.protocol.payload import PYTHON
 from funcx_lab_magics.cell_needs import CellNeeds, needs_of

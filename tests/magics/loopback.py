@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from funcx_lab import serialize
-from funcx_lab.environment_book import EnvironmentBook
+from funcx_lab.environments.book import EnvironmentBook
 from funcx_lab.errors import EndpointNotFound, FuncxLabError, TaskCancelled, TaskNotFound
 from funcx_lab.events import EventQueue
 from funcx_lab.futures import TaskFuture

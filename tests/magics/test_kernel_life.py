@@ -35,7 +35,15 @@ def manifest(outputs: list[dict[str, Any]]) -> str:
     return str(outputs[0]["data"]["text/plain"])
 
 
+def await_report(kernel: Kernel) -> None:
+    """Wait until the endpoint's first worker has told its environment."""
+    deadline = time.monotonic() + 60
+    while "environment" not in kernel.run("%%funcx\n1")[0]["metadata"]["funcx"]:
+        assert time.monotonic() < deadline, "no worker reported"
+
+
 def test_the_line_tells_how_a_silent_task_is_and_adds_no_output(kernel: Kernel) -> None:
+    await_report(kernel)
     kernel.updates.clear()
     outputs = kernel.run("%%funcx --progress-after 0.3\nimport time\ntime.sleep(1.7)\n5")
     assert [output["type"] for output in outputs] == ["display_data", "execute_result"]

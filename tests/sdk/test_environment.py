@@ -10,8 +10,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from funcx_lab import environment
-from funcx_lab.environment import find_accelerators, find_installed, fingerprint, hash_of, look, version_here
+from funcx_lab.environments import report as environment
+from funcx_lab.environments.report import (
+    find_accelerators,
+    find_installed,
+    fingerprint,
+    hash_of,
+    look,
+    version_here,
+)
 from funcx_lab.protocol.environment import Environment
 
 

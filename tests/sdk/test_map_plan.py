@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from funcx_lab.errors import UsageError
-from funcx_lab.map_plan import MOST_TASKS, Span, answering, spread, spread_again
+from funcx_lab.maps.plan import MOST_TASKS, Span, answering, spread, spread_again
 
 
 @given(st.integers(0, 5000), st.none() | st.integers(1, 600))

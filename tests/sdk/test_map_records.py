@@ -1,6 +1,6 @@
 """The tasks of a map as one row."""
 
-from funcx_lab.map_records import fold_maps
+from funcx_lab.maps.records import fold_maps
 
 
 def record(number, state, items=None, group="g", **facts):

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from funcx_lab.environment_book import FRESH_S, UNKNOWN_S, EnvironmentBook
+from funcx_lab.environments.book import FRESH_S, UNKNOWN_S, EnvironmentBook
+from funcx_lab.environments.check import check_function
+from funcx_lab.environments.preflight import Candidate, compare, fitting, proposals
 from funcx_lab.errors import EnvMismatch, ServiceUnreachable
-from funcx_lab.function_check import check_function
-from funcx_lab.preflight import Candidate, compare, fitting, proposals
 from funcx_lab.protocol.environment import Environment
 from funcx_lab.protocol.payload import PYTHON
 

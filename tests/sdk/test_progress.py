@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from funcx_lab.progress import WIDTH, Failures, Progress
+from funcx_lab.maps.progress import WIDTH, Failures, Progress
 
 COUNTS = st.integers(0, 10_000)
 

@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 
-from funcx_lab.environment import fingerprint, look
+from funcx_lab.environments.report import fingerprint, look
 from funcx_lab.protocol.environment import Environment
 
 log = logging.getLogger(__name__)

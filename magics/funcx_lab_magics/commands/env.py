@@ -10,7 +10,7 @@ from typing import Any
 
 from IPython.core.error import UsageError
 
-from funcx_lab.environment import find_installed, plain_name
+from funcx_lab.environments.report import find_installed, plain_name
 from funcx_lab.protocol.environment import Environment
 from funcx_lab_magics.arguments import Parser
 from funcx_lab_magics.capture import format_bytes

@@ -8,7 +8,7 @@ from typing import Any
 
 from IPython.core.error import UsageError
 
-from funcx_lab.map_records import fold_maps
+from funcx_lab.maps.records import fold_maps
 from funcx_lab.protocol.states import TaskState
 from funcx_lab.record_lists import TaskList
 from funcx_lab_magics.arguments import Parser, positive, variable

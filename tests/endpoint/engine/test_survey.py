@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from funcx_lab.environment import look
+from funcx_lab.environments.report import look
 from funcx_lab.protocol.environment import Environment
 from funcx_lab_endpoint.engine.roster import Roster
 from funcx_lab_endpoint.environments import Environments

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from funcx_lab.connection import Connection
-from funcx_lab.map_items import MapTask
-from funcx_lab.map_plan import spread_again
+from funcx_lab.maps.items import MapTask
+from funcx_lab.maps.plan import spread_again
 from funcx_lab.objects import download
 from funcx_lab.protocol.messages import TaskOptions
 from funcx_lab.protocol.payload import Buffer, Payload

@@ -9,15 +9,15 @@ from typing import Any, TypeVar
 from funcx_lab.connection import Connection
 from funcx_lab.errors import TaskNotFound, UsageError
 from funcx_lab.identifiers import new_id
-from funcx_lab.live import show_progress
-from funcx_lab.map_calls import FunctionCalls, plain_or_chunks
-from funcx_lab.map_items import MapTask
-from funcx_lab.map_plan import Span, answering, spread
+from funcx_lab.maps.calls import FunctionCalls, plain_or_chunks
+from funcx_lab.maps.items import MapTask
+from funcx_lab.maps.live import show_progress
+from funcx_lab.maps.plan import Span, answering, spread
+from funcx_lab.maps.stored import StoredCalls
+from funcx_lab.maps.task_map import TaskMap
 from funcx_lab.options import take_options
 from funcx_lab.protocol.messages import TaskOptions
-from funcx_lab.stored_calls import StoredCalls
 from funcx_lab.stream import ANSWER_TIMEOUT_S
-from funcx_lab.task_map import TaskMap
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-from funcx_lab.progress import Progress
+from funcx_lab.maps.progress import Progress
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from funcx_lab.map_plan import answering
+from funcx_lab.maps.plan import answering
 from funcx_lab.protocol.states import TaskState
 from funcx_lab.record_lists import TaskList
 

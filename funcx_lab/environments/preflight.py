@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from funcx_lab.environment import version_here
+from funcx_lab.environments.report import version_here
 from funcx_lab.protocol.environment import Environment
 from funcx_lab.protocol.payload import PYTHON
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from funcx_lab.environment_book import EnvironmentBook
+from funcx_lab.environments.book import EnvironmentBook
+from funcx_lab.environments.preflight import compare
 from funcx_lab.errors import EnvMismatch
-from funcx_lab.preflight import compare
 from funcx_lab.serialize import needs_of
 
 _ONLINE = "online"

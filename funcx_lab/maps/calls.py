@@ -9,8 +9,8 @@ import msgspec
 
 from funcx_lab.connection import Connection
 from funcx_lab.futures import TaskFuture
-from funcx_lab.map_items import MapTask
-from funcx_lab.map_plan import Span, spread_again
+from funcx_lab.maps.items import MapTask
+from funcx_lab.maps.plan import Span, spread_again
 from funcx_lab.protocol.messages import TaskOptions
 from funcx_lab.protocol.payload import Payload
 from funcx_lab.serialize import in_chunks, pack_arguments, pack_function

@@ -11,7 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from funcx_lab.connection import Connection
 from funcx_lab.errors import FuncxLabError, TaskCancelled, TransportError
 from funcx_lab.futures import TaskFuture
-from funcx_lab.map_plan import Span
+from funcx_lab.maps.plan import Span
 from funcx_lab.protocol.states import TaskState
 from funcx_lab.serialize import ItemOutcomes
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Generic, TypeVar, cast, overload
 
 from funcx_lab.looks import short
-from funcx_lab.map_items import Calls, ItemFuture, MapTask
-from funcx_lab.map_watch import MapWatch
-from funcx_lab.progress import Failures, Progress
+from funcx_lab.maps.items import Calls, ItemFuture, MapTask
+from funcx_lab.maps.progress import Failures, Progress
+from funcx_lab.maps.watch import MapWatch
 
 T = TypeVar("T")
 M = TypeVar("M", bound="TaskMap[Any]")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from funcx_lab.connection import Connection
 from funcx_lab.errors import FuncxLabError
-from funcx_lab.map_items import MapTask
+from funcx_lab.maps.items import MapTask
 from funcx_lab.protocol.states import FINAL_STATES, TaskState
 
 #: The hub service is asked at most this often (seconds).

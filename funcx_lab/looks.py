@@ -60,6 +60,16 @@ def when(seconds: float | None) -> str:
     return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S") if seconds else ""
 
 
+def format_bytes(size: int) -> str:
+    """Return a size for people, in decimal units: ``812 B``, ``3.2 MB``."""
+    value = float(size)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000 or unit == "GB":
+            break
+        value /= 1000
+    return f"{size} B" if unit == "B" else f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
+
+
 def block(inner: str) -> str:
     """Return HTML as the whole view of one object, with the style that all of them share."""
     return f'<div class="fx-repr">{STYLE}{inner}</div>'

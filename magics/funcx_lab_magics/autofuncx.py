@@ -18,9 +18,9 @@ from IPython.core.magic import (
 )
 
 from funcx_lab_magics.arguments import parse_cell_line
-from funcx_lab_magics.cell_run import run_cell
 from funcx_lab_magics.magics import plain_errors
 from funcx_lab_magics.notebook import Notebook
+from funcx_lab_magics.running.cell_run import run_cell
 
 #: A line that only IPython understands: ``%magic``, ``!command``, ``?help``, ``x = !command``, ``help?``.
 _LOCAL = re.compile(r"[%!?]|[A-Za-z_][\w.,\s]*=\s*[%!]|[A-Za-z_][\w.]*\?{1,2}\s*$")

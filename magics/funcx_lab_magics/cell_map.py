@@ -16,8 +16,8 @@ from funcx_lab.maps.progress import Failures, remote_traceback
 from funcx_lab.maps.task_map import TaskMap
 from funcx_lab.protocol.messages import Event
 from funcx_lab.serialize.cell import CellResult
-from funcx_lab_magics.display import TaskView
-from funcx_lab_magics.failures import notebook_traceback, remote
+from funcx_lab_magics.page.display import TaskView
+from funcx_lab_magics.page.failures import notebook_traceback, remote
 from funcx_lab_magics.results import VALUE, deliver
 from funcx_lab_magics.tasks import LOOKED_UP, Home, Task, fits
 

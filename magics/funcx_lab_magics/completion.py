@@ -16,8 +16,8 @@ from typing import Any
 from IPython.core.completer import CompletionContext, SimpleCompletion, context_matcher
 
 from funcx_lab_magics.arguments import Parser, cell_parser
+from funcx_lab_magics.cell.names import read_names
 from funcx_lab_magics.commands import COMMANDS
-from funcx_lab_magics.names import read_names
 
 log = logging.getLogger(__name__)
 

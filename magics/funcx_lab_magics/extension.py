@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from funcx_lab_magics import cards, map_cards
 from funcx_lab_magics.arguments import cell_parser
 from funcx_lab_magics.autofuncx import AutoFuncX
 from funcx_lab_magics.cell_map import CellMap
 from funcx_lab_magics.commands import overview
 from funcx_lab_magics.completion import EndpointNames, make_matcher
 from funcx_lab_magics.magics import FuncXMagics
+from funcx_lab_magics.running import cards, map_cards
 from funcx_lab_magics.tasks import Task
 
 _ADDED = "_funcx_lab_extension"

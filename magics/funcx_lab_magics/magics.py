@@ -18,10 +18,10 @@ from IPython.core.magic import (
 
 from funcx_lab import errors
 from funcx_lab_magics.arguments import cell_parser, parse_cell_line
-from funcx_lab_magics.cell_run import run_cell
 from funcx_lab_magics.commands import find_command, overview
-from funcx_lab_magics.failures import brief
 from funcx_lab_magics.notebook import Notebook
+from funcx_lab_magics.page.failures import brief
+from funcx_lab_magics.running.cell_run import run_cell
 
 
 @magics_class

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import funcx_lab
-from funcx_lab_magics.capture import Cell
+from funcx_lab_magics.cell.capture import Cell
+from funcx_lab_magics.cell.manifest import grey_line
+from funcx_lab_magics.cell.ready import ReadyCell
 from funcx_lab_magics.cell_map import CellMap, NotebookMaps
 from funcx_lab_magics.earlier import earlier_records, map_ids_in
-from funcx_lab_magics.front_end import can_update, notebook_file
-from funcx_lab_magics.manifest import grey_line
-from funcx_lab_magics.ready_cell import ReadyCell
+from funcx_lab_magics.page.front_end import can_update, notebook_file
 from funcx_lab_magics.session_book import SessionBook
 from funcx_lab_magics.settings import FuncX
 from funcx_lab_magics.tasks import Home, NotebookTasks, Task, fits

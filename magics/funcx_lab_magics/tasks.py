@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from funcx_lab.errors import FuncxLabError, TaskNotFound, UsageError
 from funcx_lab.protocol.messages import Event
 from funcx_lab.protocol.states import TaskState
-from funcx_lab_magics.display import TaskView, short
-from funcx_lab_magics.failures import remote
+from funcx_lab_magics.page.display import TaskView, short
+from funcx_lab_magics.page.failures import remote
 from funcx_lab_magics.results import deliver
 
 if TYPE_CHECKING:

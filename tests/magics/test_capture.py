@@ -16,17 +16,17 @@ import numpy as np
 import pytest
 
 from funcx_lab.errors import CannotSerialize, UsageError
-from funcx_lab_magics.capture import (
+from funcx_lab.looks import format_bytes
+from funcx_lab_magics.cell.capture import (
     LIMIT_BYTES,
     Capture,
     Cell,
     Request,
     capture,
-    format_bytes,
     import_statement,
     payload_size,
 )
-from funcx_lab_magics.names import read_names
+from funcx_lab_magics.cell.names import read_names
 
 
 def measure(value: object) -> int:

@@ -13,7 +13,7 @@ import pytest
 from IPython.core.error import UsageError
 
 from funcx_lab.errors import CannotSerialize, EndpointNotFound
-from funcx_lab_magics.failures import CellInterrupted
+from funcx_lab_magics.page.failures import CellInterrupted
 
 
 def test_the_last_expression_is_the_value(notebook: Any) -> None:

@@ -10,10 +10,10 @@ import pytest
 from funcx_lab.looks import TASK_MIME
 from funcx_lab.protocol.messages import Event
 from funcx_lab.protocol.states import TaskState
-from funcx_lab_magics.capture import Capture
-from funcx_lab_magics.display import LOOKS, TAIL_LINES, Table, TaskView, clock
-from funcx_lab_magics.failures import notebook_traceback, remote
-from funcx_lab_magics.manifest import Manifest
+from funcx_lab_magics.cell.capture import Capture
+from funcx_lab_magics.cell.manifest import Manifest
+from funcx_lab_magics.page.display import LOOKS, TAIL_LINES, Table, TaskView, clock
+from funcx_lab_magics.page.failures import notebook_traceback, remote
 
 CAPTURED = Capture(
     values={},

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from IPython.core.error import UsageError
 
-from funcx_lab_magics import foreground
 from funcx_lab_magics.arguments import parse_cell_line
-from funcx_lab_magics.front_end import is_recorded, is_watched, notebook_file
-from funcx_lab_magics.replay import Replay
+from funcx_lab_magics.page.front_end import is_recorded, is_watched, notebook_file
+from funcx_lab_magics.page.replay import Replay
+from funcx_lab_magics.running import foreground
 from funcx_lab_magics.tasks import Task
 
 

@@ -14,8 +14,8 @@ from IPython.core.completer import provisionalcompleter
 from funcx_lab import FuncXClient
 from funcx_lab.errors import EndpointNotFound
 from funcx_lab.protocol.stream import Submit
-from funcx_lab_magics.failures import CellInterrupted
-from funcx_lab_magics.map_run import stay_with_map
+from funcx_lab_magics.page.failures import CellInterrupted
+from funcx_lab_magics.running.map_run import stay_with_map
 
 # The stand-in for the hub service that the SDK's tests have.
 _spec = importlib.util.spec_from_file_location(

@@ -13,8 +13,8 @@ from funcx_lab.calls import Call
 from funcx_lab.protocol.environment import Environment
 from funcx_lab.protocol.messages import Event, FunctionBody
 from funcx_lab.protocol.stream import TaskCall
-from funcx_lab_magics.capture import Cell
-from funcx_lab_magics.memo import Announcing, announce, announce_items, hint
+from funcx_lab_magics.cell.capture import Cell
+from funcx_lab_magics.running.memo import Announcing, announce, announce_items, hint
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from funcx_lab_magics.names import read_names
+from funcx_lab_magics.cell.names import read_names
 
 # cell, names it must have, names it takes when they exist, names it leaves
 CELLS = [

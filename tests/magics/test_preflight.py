@@ -249,7 +249,7 @@ def test_env_of_an_endpoint_that_told_nothing_is_said_plainly(notebook: Any, rep
 
 
 def test_a_check_takes_no_time(notebook: Any, report: Any) -> None:
-    from funcx_lab_magics.preflight import check
+    from funcx_lab_magics.running.preflight import check
 
     packages = {f"package-{n}": "1" for n in range(2000)}
     modules = {f"package_{n}": f"package-{n}" for n in range(2000)}

@@ -9,11 +9,11 @@ import pytest
 
 from funcx_lab.errors import ServiceTimeout
 from funcx_lab.protocol.messages import Event
-from funcx_lab_magics import waiting
-from funcx_lab_magics.display import TaskView
-from funcx_lab_magics.failures import CellInterrupted
-from funcx_lab_magics.progress import Progress
-from funcx_lab_magics.replay import Replay
+from funcx_lab_magics.page.display import TaskView
+from funcx_lab_magics.page.failures import CellInterrupted
+from funcx_lab_magics.page.replay import Replay
+from funcx_lab_magics.running import waiting
+from funcx_lab_magics.running.progress import Progress
 
 
 class FakeTask:

@@ -13,8 +13,8 @@ from funcx_lab.config import Service
 from funcx_lab.credentials import check_address, configured_service, forget_profile
 from funcx_lab_magics.arguments import Parser
 from funcx_lab_magics.commands.command import Command
-from funcx_lab_magics.display import Table
 from funcx_lab_magics.notebook import Notebook
+from funcx_lab_magics.page.display import Table
 
 #: Environment variables that choose the service before the saved login does, to how people call that.
 _FIRST = {"FUNCX_LAB_URL": "FUNCX_LAB_URL", "FUNCX_LAB_JUPYTERHUB_URL": "JupyterHub"}

@@ -7,9 +7,9 @@ import sys
 
 from funcx_lab_magics.arguments import Parser
 from funcx_lab_magics.commands.command import Command, add_task
-from funcx_lab_magics.display import short
-from funcx_lab_magics.local_run import differences, run_here
 from funcx_lab_magics.notebook import Notebook
+from funcx_lab_magics.page.display import short
+from funcx_lab_magics.running.local_run import differences, run_here
 from funcx_lab_magics.tasks import Task
 
 

@@ -9,14 +9,14 @@ from typing import Any
 from IPython.core.error import UsageError
 
 from funcx_lab_magics.arguments import Parser
-from funcx_lab_magics.cards import show_card
+from funcx_lab_magics.cell.manifest import grey_line
 from funcx_lab_magics.commands.command import Command, add_task
-from funcx_lab_magics.display import Table, short, when
-from funcx_lab_magics.foreground import Manner, stay
-from funcx_lab_magics.manifest import grey_line
-from funcx_lab_magics.manifest_line import ManifestLine
-from funcx_lab_magics.map_cards import show_map
 from funcx_lab_magics.notebook import Notebook
+from funcx_lab_magics.page.display import Table, short, when
+from funcx_lab_magics.running.cards import show_card
+from funcx_lab_magics.running.foreground import Manner, stay
+from funcx_lab_magics.running.manifest_line import ManifestLine
+from funcx_lab_magics.running.map_cards import show_map
 from funcx_lab_magics.tasks import Task
 
 

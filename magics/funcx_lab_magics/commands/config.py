@@ -12,8 +12,8 @@ from traitlets import TraitError
 from funcx_lab.config import read_json, write_private
 from funcx_lab_magics.arguments import Parser, add_defaults
 from funcx_lab_magics.commands.command import Command
-from funcx_lab_magics.display import Table
 from funcx_lab_magics.notebook import Notebook
+from funcx_lab_magics.page.display import Table
 
 #: IPython reads this file of its profile beside ``ipython_config.py``, and lets it win.
 _FILE = "ipython_config.json"

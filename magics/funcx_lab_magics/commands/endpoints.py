@@ -11,8 +11,8 @@ from IPython.core.error import UsageError
 from funcx_lab.record_lists import EndpointList
 from funcx_lab_magics.arguments import Parser
 from funcx_lab_magics.commands.command import Command
-from funcx_lab_magics.display import Table, when
 from funcx_lab_magics.notebook import Notebook
+from funcx_lab_magics.page.display import Table, when
 
 #: What people want to know of an endpoint's report, and how to call it; get_endpoint_status has it all.
 _DETAILS = {

@@ -11,13 +11,13 @@ from typing import Any
 from IPython.core.error import UsageError
 
 from funcx_lab.environments.report import find_installed, plain_name
+from funcx_lab.looks import format_bytes
 from funcx_lab.protocol.environment import Environment
 from funcx_lab_magics.arguments import Parser
-from funcx_lab_magics.capture import format_bytes
 from funcx_lab_magics.commands.command import Command
 from funcx_lab_magics.commands.endpoints import find_endpoint
-from funcx_lab_magics.display import Table
 from funcx_lab_magics.notebook import Notebook
+from funcx_lab_magics.page.display import Table
 
 
 def _arguments(parser: Parser) -> None:

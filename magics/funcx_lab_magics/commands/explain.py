@@ -7,11 +7,11 @@ import argparse
 from IPython.core.error import UsageError
 
 from funcx_lab_magics.arguments import Parser, variable
+from funcx_lab_magics.cell.explanation import Explained, Fate, about
+from funcx_lab_magics.cell.names import CellNames, read_names
 from funcx_lab_magics.commands.command import Command
-from funcx_lab_magics.display import Table
-from funcx_lab_magics.explanation import Explained, Fate, about
-from funcx_lab_magics.names import CellNames, read_names
 from funcx_lab_magics.notebook import Notebook
+from funcx_lab_magics.page.display import Table
 
 
 def _arguments(parser: Parser) -> None:

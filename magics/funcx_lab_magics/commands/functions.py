@@ -10,9 +10,9 @@ from IPython.core.error import UsageError
 
 from funcx_lab.record_lists import FunctionList
 from funcx_lab_magics.arguments import Parser, parse_cell_line, variable
-from funcx_lab_magics.cell_run import run_cell
 from funcx_lab_magics.commands.command import Command
 from funcx_lab_magics.notebook import Notebook
+from funcx_lab_magics.running.cell_run import run_cell
 
 #: What cells are called where they are registered.
 _CELLS = ("cell", "script")

@@ -14,9 +14,9 @@ from funcx_lab.looks import short
 from funcx_lab_magics.arguments import Parser, whole
 from funcx_lab_magics.cell_map import CellMap
 from funcx_lab_magics.commands.command import Command
-from funcx_lab_magics.map_run import stay_with_map
 from funcx_lab_magics.notebook import Notebook
-from funcx_lab_magics.replay import Replay
+from funcx_lab_magics.page.replay import Replay
+from funcx_lab_magics.running.map_run import stay_with_map
 
 Run = Callable[[Notebook, CellMap, argparse.Namespace], Any]
 

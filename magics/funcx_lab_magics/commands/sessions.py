@@ -13,8 +13,8 @@ from funcx_lab.serialize import warm
 from funcx_lab_magics.arguments import Parser, session_name
 from funcx_lab_magics.commands.command import Command
 from funcx_lab_magics.commands.endpoints import find_endpoint
-from funcx_lab_magics.display import Table
 from funcx_lab_magics.notebook import Notebook
+from funcx_lab_magics.page.display import Table
 
 #: Seconds until a session that was told to end counts as busy.
 END_S = 60.0

@@ -13,9 +13,9 @@ from funcx_lab.protocol.states import TaskState
 from funcx_lab.record_lists import TaskList
 from funcx_lab_magics.arguments import Parser, positive, variable
 from funcx_lab_magics.commands.command import Command, add_task
-from funcx_lab_magics.display import Table, short
 from funcx_lab_magics.notebook import Notebook
-from funcx_lab_magics.replay import Replay
+from funcx_lab_magics.page.display import Table, short
+from funcx_lab_magics.page.replay import Replay
 from funcx_lab_magics.tasks import LOOKED_UP, Task
 
 

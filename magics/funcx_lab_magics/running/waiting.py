@@ -8,9 +8,9 @@ from typing import Any, NoReturn, Protocol
 
 from funcx_lab.errors import FuncxLabError
 from funcx_lab.protocol.messages import Event
-from funcx_lab_magics.display import TaskView, short
-from funcx_lab_magics.failures import interrupted
-from funcx_lab_magics.progress import PATIENCE_S, Progress
+from funcx_lab_magics.page.display import TaskView, short
+from funcx_lab_magics.page.failures import interrupted
+from funcx_lab_magics.running.progress import PATIENCE_S, Progress
 from funcx_lab_magics.tasks import Task
 
 

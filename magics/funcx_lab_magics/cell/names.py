@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from funcx_lab_magics.scopes import (
+from funcx_lab_magics.cell.scopes import (
     ComprehensionNode,
     FunctionNode,
     Scope,

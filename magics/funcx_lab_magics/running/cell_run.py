@@ -5,18 +5,18 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from funcx_lab_magics import preflight
 from funcx_lab_magics.arguments import with_defaults
-from funcx_lab_magics.capture import Cell
-from funcx_lab_magics.foreground import Manner, stay
-from funcx_lab_magics.front_end import is_recorded
-from funcx_lab_magics.manifest_line import ManifestLine
-from funcx_lab_magics.map_run import run_map
-from funcx_lab_magics.memo import announce, warn
+from funcx_lab_magics.cell.capture import Cell
+from funcx_lab_magics.cell.ready import ReadyCell, prepare
+from funcx_lab_magics.cell.shell import prepare_shell, shown
 from funcx_lab_magics.notebook import Notebook
-from funcx_lab_magics.ready_cell import ReadyCell, prepare
-from funcx_lab_magics.sending import submit
-from funcx_lab_magics.shell_cell import prepare_shell, shown
+from funcx_lab_magics.page.front_end import is_recorded
+from funcx_lab_magics.running import preflight
+from funcx_lab_magics.running.foreground import Manner, stay
+from funcx_lab_magics.running.manifest_line import ManifestLine
+from funcx_lab_magics.running.map_run import run_map
+from funcx_lab_magics.running.memo import announce, warn
+from funcx_lab_magics.running.sending import submit
 
 
 def run_cell(notebook: Notebook, options: argparse.Namespace, source: str) -> Any:

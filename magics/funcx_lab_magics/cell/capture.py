@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from funcx_lab.errors import CannotSerialize, FuncxLabError, UsageError
+from funcx_lab.looks import format_bytes
 from funcx_lab.remote_function import RemoteFunction
 from funcx_lab.serialize.needs import Needs
 from funcx_lab.serialize.values import encode
-from funcx_lab_magics.modules import import_statement, local_part, submodules
-from funcx_lab_magics.names import CellNames, Read
+from funcx_lab_magics.cell.modules import import_statement, local_part, submodules
+from funcx_lab_magics.cell.names import CellNames, Read
 
 #: From this many bytes on, the manifest line points at a name.
 HINT_BYTES = 1024 * 1024
@@ -291,13 +292,3 @@ def _refuse_large(found: Capture, names: CellNames, endpoint: str) -> None:
         f"  sizes:   {listed}\n"
         f"  try:     %%funcx {endpoint} -i {rest}  to send it, or  -x {large[0]}  if the cell makes it"
     )
-
-
-def format_bytes(size: int) -> str:
-    """Return a size for people, in decimal units: ``812 B``, ``3.2 MB``."""
-    value = float(size)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000 or unit == "GB":
-            break
-        value /= 1000
-    return f"{size} B" if unit == "B" else f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"

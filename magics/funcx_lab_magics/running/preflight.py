@@ -14,10 +14,10 @@ from funcx_lab.environments.preflight import Candidate, Findings, compare, fitti
 from funcx_lab.errors import EnvMismatch, FuncxLabError
 from funcx_lab.protocol.environment import Environment
 from funcx_lab.protocol.payload import PYTHON
-from funcx_lab_magics.cell_needs import CellNeeds, needs_of
-from funcx_lab_magics.failures import interrupted
+from funcx_lab_magics.cell.needs import CellNeeds, needs_of
+from funcx_lab_magics.cell.ready import ReadyCell
 from funcx_lab_magics.notebook import Notebook
-from funcx_lab_magics.ready_cell import ReadyCell
+from funcx_lab_magics.page.failures import interrupted
 
 #: The endpoint that is chosen when a cell is sent.
 AUTO = "auto"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from funcx_lab.protocol.messages import Event
 from funcx_lab.protocol.states import TaskState
-from funcx_lab_magics.display import LOOKS, TaskView
+from funcx_lab_magics.page.display import LOOKS, TaskView
 
 #: A cell that has been silent for so many seconds is told why, unless it asks for another patience.
 PATIENCE_S = 2.0

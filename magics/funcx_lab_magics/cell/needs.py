@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from funcx_lab.serialize.needs import imports_in
-from funcx_lab_magics.ready_cell import ReadyCell
+from funcx_lab_magics.cell.ready import ReadyCell
 
 #: A cell that may install packages or change the import path is not judged by what is there now.
 _CHANGES_PACKAGES = re.compile(r"\b(sys\.path|addsitedir|pip|uv|conda|mamba|micromamba)\b")

@@ -6,7 +6,8 @@ import html
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from funcx_lab_magics.capture import Capture, format_bytes
+from funcx_lab.looks import format_bytes
+from funcx_lab_magics.cell.capture import Capture
 
 #: Of one kind of names, so many are listed; the rest are counted.
 SHOWN = 8

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from funcx_lab.protocol.messages import Event
-from funcx_lab_magics.capture import Cell
+from funcx_lab_magics.cell.capture import Cell
 from funcx_lab_magics.tasks import Task
 
 #: What gives another value each time, by dotted path or the beginning of one.

@@ -6,7 +6,7 @@ from typing import Any
 
 from funcx_lab.maps.live import LiveView
 from funcx_lab.maps.task_map import TaskMap
-from funcx_lab_magics.front_end import can_update
+from funcx_lab_magics.page.front_end import can_update
 
 
 def map_card(shell: Any, task_map: TaskMap[Any]) -> LiveView:

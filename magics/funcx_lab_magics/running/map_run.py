@@ -14,20 +14,21 @@ from IPython.core.error import UsageError
 from funcx_lab import serialize
 from funcx_lab.errors import FuncxLabError
 from funcx_lab.identifiers import new_id
+from funcx_lab.looks import format_bytes
 from funcx_lab.maps.calls import FunctionCalls
 from funcx_lab.maps.client import check_alone
 from funcx_lab.maps.plan import spread
 from funcx_lab.serialize.functions import FUNCTION_LIMIT
-from funcx_lab_magics import preflight, waiting
-from funcx_lab_magics.capture import Cell, format_bytes
+from funcx_lab_magics.cell.capture import Cell
+from funcx_lab_magics.cell.ready import ReadyCell, prepare
 from funcx_lab_magics.cell_map import CellMap
-from funcx_lab_magics.failures import interrupted
-from funcx_lab_magics.front_end import is_recorded
-from funcx_lab_magics.manifest_line import ManifestLine
-from funcx_lab_magics.map_cards import map_card
-from funcx_lab_magics.memo import announce_items, warn
 from funcx_lab_magics.notebook import Notebook
-from funcx_lab_magics.ready_cell import ReadyCell, prepare
+from funcx_lab_magics.page.failures import interrupted
+from funcx_lab_magics.page.front_end import is_recorded
+from funcx_lab_magics.running import preflight, waiting
+from funcx_lab_magics.running.manifest_line import ManifestLine
+from funcx_lab_magics.running.map_cards import map_card
+from funcx_lab_magics.running.memo import announce_items, warn
 from funcx_lab_magics.tasks import ACCEPTANCE_S
 
 

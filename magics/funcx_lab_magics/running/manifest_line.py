@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any, Protocol
 
-from funcx_lab_magics.front_end import can_update
+from funcx_lab_magics.page.front_end import can_update
 from funcx_lab_magics.tasks import Task
 
 

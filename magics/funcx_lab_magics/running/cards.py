@@ -12,9 +12,9 @@ import uuid
 from dataclasses import replace
 from typing import Any
 
-from funcx_lab_magics.display import TaskView
-from funcx_lab_magics.front_end import is_watched
-from funcx_lab_magics.progress import CLOCK_S, SLOW_CLOCK_S, YOUNG_S
+from funcx_lab_magics.page.display import TaskView
+from funcx_lab_magics.page.front_end import is_watched
+from funcx_lab_magics.running.progress import CLOCK_S, SLOW_CLOCK_S, YOUNG_S
 from funcx_lab_magics.tasks import Task
 
 log = logging.getLogger(__name__)

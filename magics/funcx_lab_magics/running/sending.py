@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, NoReturn
 
 from funcx_lab.errors import FuncxLabError, TaskNotFound
 from funcx_lab.identifiers import new_id
-from funcx_lab_magics.display import short
-from funcx_lab_magics.failures import interrupted
-from funcx_lab_magics.manifest_line import ManifestLine
+from funcx_lab_magics.cell.ready import ReadyCell
 from funcx_lab_magics.notebook import Notebook
-from funcx_lab_magics.ready_cell import ReadyCell
+from funcx_lab_magics.page.display import short
+from funcx_lab_magics.page.failures import interrupted
+from funcx_lab_magics.running.manifest_line import ManifestLine
 from funcx_lab_magics.tasks import Task
 
 if TYPE_CHECKING:

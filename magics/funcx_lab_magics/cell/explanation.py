@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from funcx_lab.errors import CannotSerialize
+from funcx_lab.looks import format_bytes
 from funcx_lab.serialize import pack_function
-from funcx_lab_magics.capture import CODE, LIMIT_BYTES, PROVIDED, Capture, Cell, format_bytes, payload_size
-from funcx_lab_magics.manifest import Manifest
-from funcx_lab_magics.modules import import_statement, local_part
-from funcx_lab_magics.names import CellNames, Read
-from funcx_lab_magics.scopes import import_statements
+from funcx_lab_magics.cell.capture import CODE, LIMIT_BYTES, PROVIDED, Capture, Cell, payload_size
+from funcx_lab_magics.cell.manifest import Manifest
+from funcx_lab_magics.cell.modules import import_statement, local_part
+from funcx_lab_magics.cell.names import CellNames, Read
+from funcx_lab_magics.cell.scopes import import_statements
 
 #: Of a container, so many items are looked at for what cannot be sent, ...
 _ITEMS = 1000

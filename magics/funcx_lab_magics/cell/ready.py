@@ -12,9 +12,9 @@ from IPython.core.error import UsageError
 
 from funcx_lab import serialize
 from funcx_lab.options import make_options
-from funcx_lab_magics.capture import Cell, Request, capture
-from funcx_lab_magics.manifest import Manifest
-from funcx_lab_magics.names import CellNames, read_names
+from funcx_lab_magics.cell.capture import Cell, Request, capture
+from funcx_lab_magics.cell.manifest import Manifest
+from funcx_lab_magics.cell.names import CellNames, read_names
 
 if TYPE_CHECKING:
     from funcx_lab import FuncXClient, TaskFuture

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from funcx_lab_magics.failures import as_text
-from funcx_lab_magics.front_end import can_update, is_captured, is_recorded
-from funcx_lab_magics.manifest_line import ManifestLine
-from funcx_lab_magics.memo import Announcing
-from funcx_lab_magics.progress import PATIENCE_S
-from funcx_lab_magics.replay import Replay
+from funcx_lab_magics.page.failures import as_text
+from funcx_lab_magics.page.front_end import can_update, is_captured, is_recorded
+from funcx_lab_magics.page.replay import Replay
+from funcx_lab_magics.running.manifest_line import ManifestLine
+from funcx_lab_magics.running.memo import Announcing
+from funcx_lab_magics.running.progress import PATIENCE_S
+from funcx_lab_magics.running.waiting import wait
 from funcx_lab_magics.tasks import Task
-from funcx_lab_magics.waiting import wait
 
 
 @dataclass(frozen=True)

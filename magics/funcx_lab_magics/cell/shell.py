@@ -16,9 +16,9 @@ from IPython.core.error import UsageError
 from funcx_lab import serialize
 from funcx_lab.serialize import PackedFunction
 from funcx_lab.shell import ShellResult, ShellScript
-from funcx_lab_magics.capture import Capture, Cell
-from funcx_lab_magics.manifest import Manifest
-from funcx_lab_magics.ready_cell import ReadyCell
+from funcx_lab_magics.cell.capture import Capture, Cell
+from funcx_lab_magics.cell.manifest import Manifest
+from funcx_lab_magics.cell.ready import ReadyCell
 
 #: Options that mean nothing for a script.
 _NOT_WITH = {"exclude": "-x", "map": "--map"}

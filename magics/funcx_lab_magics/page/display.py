@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from funcx_lab.looks import LOOKS, Table, block, clock, short, state_html, task_bundle, when
+from funcx_lab.looks import LOOKS, Table, block, clock, format_bytes, short, state_html, task_bundle, when
 from funcx_lab.protocol.messages import Event
 from funcx_lab.protocol.states import FINAL_STATES, TaskState
-from funcx_lab_magics.capture import format_bytes
 
 __all__ = ["LOOKS", "TAIL_LINES", "Table", "TaskView", "clock", "short", "when"]
 

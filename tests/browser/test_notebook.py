@@ -111,6 +111,28 @@ def test_a_card_goes_through_its_states(lab: JupyterLab) -> None:
         assert all("running" not in text for text in notebook.texts())
 
 
+def test_a_map_a_session_and_a_silent_cell_tell_how_they_are(lab: JupyterLab) -> None:
+    lab.write(
+        "telling",
+        "%load_ext funcx_lab\nitems = list(range(8))",
+        "%%funcx local --map items\nimport time\ntime.sleep(0.5)\n"
+        "if items == 5:\n    raise ValueError('five')\nitems",
+        "%%funcx local --session warm\nmodel = 41",
+        "%%funcx local --session warm\nmodel + 1",
+        "%%funcx local --progress-after 0.5\nimport time\ntime.sleep(3)\n'awake'",
+    )
+    with lab.open("telling") as notebook:
+        notebook.run(0)
+        notebook.start(1)
+        notebook.wait_for(1, "8/8", "1 failed", "ValueError: five")
+        notebook.run(2)
+        notebook.run(3)
+        notebook.wait_for(3, "uses from session warm: model", "42")
+        notebook.start(4)
+        notebook.wait_for(4, "▶ running")
+        notebook.wait_for(4, "✔ success", "awake")
+
+
 def test_a_restarted_kernel_takes_its_task_up_again(lab: JupyterLab, tmp_path: Path) -> None:
     flag = tmp_path / "go"
     lab.write(

@@ -30,6 +30,19 @@ def test_one_line(kernel: Kernel) -> None:
     assert value(kernel, "%funcx run -o none -- __import__('os').getpid() != 0") == "True"
 
 
+def test_what_a_task_computed_is_told_for_a_paper(kernel: Kernel) -> None:
+    kernel.run("%%funcx -n growth\nimport msgspec\nlen(msgspec.json.encode([1]))")
+    (said,) = [streams(kernel.run("%funcx cite"), "stdout").strip()]
+    assert said.startswith("growth was computed on local (")
+    for text in ("with Python 3.", "funcx-lab 0.", ", code ", ", inputs ", ", task 0"):
+        assert text in said
+    assert value(
+        kernel, "sorted(_cite) if (_cite := get_ipython().run_line_magic('funcx', 'cite --json')) else 0"
+    )
+    kernel.run("%%funcx --no-raise -n broken\n1 / 0")
+    assert streams(kernel.run("%funcx cite"), "stdout").startswith("broken is failed on local (")
+
+
 def test_every_cell_until_it_is_off(kernel: Kernel) -> None:
     kernel.run("import os\nhere = os.getpid()\n%autofuncx local")
     outputs = kernel.run("there = os.getpid()\nprint('printed there')\n%config FuncX.quiet\nthere != here")

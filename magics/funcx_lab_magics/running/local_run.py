@@ -55,7 +55,7 @@ def run_here(call: Call) -> LocalRun:
         If they cannot be fetched.
     """
     function, (args, kwargs) = call.function(), call.arguments()
-    modules = frozenset(_modules(function))
+    modules = frozenset(modules_of(function))
     backend = os.environ.get("MPLBACKEND")
     try:
         return LocalRun(_outside_loop(function)(*args, **kwargs), None, modules)
@@ -107,7 +107,7 @@ def _own_part(traceback: TracebackType | None) -> TracebackType | None:
     return part or traceback
 
 
-def _modules(function: Any) -> Iterator[str]:
+def modules_of(function: Any) -> Iterator[str]:
     """Yield the top-level modules that a function's globals hold, or a cell imports."""
     if isinstance(function, CellFunction):
         for text in (function.cell.source, *function.cell.imports):

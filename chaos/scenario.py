@@ -150,13 +150,17 @@ def small_disk(path: Path, megabytes: int) -> None:
 
 
 def fill(directory: Path) -> Path:
-    """Write a file until there is no byte left; remove it to free the disk."""
+    """Write a file until there is no byte left; remove it to free the disk.
+
+    No more is written than is free now: the service gives up its reserve meanwhile, and that is not ours.
+    """
     filler = directory / "filler"
+    room = shutil.disk_usage(directory).free
     with open(filler, "wb", buffering=0) as file:
         for size in (1 << 20, 4096, 1):
             with contextlib.suppress(OSError):
-                while True:
-                    file.write(b"x" * size)
+                while room >= size:
+                    room -= file.write(b"x" * size)
     return filler
 
 

@@ -20,7 +20,6 @@ from funcx_lab.shell.template import Template
 PLACE = "funcx-shell"
 #: Of each stream, so many characters are in a `ShellError`.
 _TOLD = 10_000
-_TRIES = 100
 
 
 class _Shell:
@@ -183,23 +182,13 @@ def _place(cwd: str | None) -> Iterator[Path]:
     if cwd is not None:
         yield Path(cwd).expanduser().absolute()
         return
-    parent = Path.cwd() / PLACE
-    directory = _made(parent / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(4).hex()}")
+    directory = Path.cwd() / PLACE / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(4).hex()}"
+    directory.mkdir(parents=True)
     try:
         yield directory
     finally:
-        for each in (directory, parent):
-            with contextlib.suppress(OSError):  # not empty
-                each.rmdir()
-
-
-def _made(directory: Path) -> Path:
-    for _ in range(_TRIES):
-        with contextlib.suppress(FileNotFoundError):  # another command took the empty parent away, see above
-            directory.mkdir(parents=True)
-            return directory
-    directory.mkdir(parents=True)
-    return directory
+        with contextlib.suppress(OSError):  # not empty
+            directory.rmdir()  # the parent stays: another command may be about to use it
 
 
 def _path(name: str, value: Any) -> str | None:

@@ -26,9 +26,10 @@ RUN_BY_DEMO = "01-quickstart"
 #: A cell of the tutorial, and the output that stands right below it.
 SHOWN = re.compile(r"```python\n(.*?)\n```\n(?:```\n(.*?)\n```\n)?", re.DOTALL)
 #: Differ from run to run: who tells of the environment, hosts, versions, marks below a line of code, ids,
-#: times of day, times taken, sizes of pickles.
+#: times of day, times taken, sizes of pickles, how far a task is that nobody waits for.
 PASSING = re.compile(
     r" \(its agent's; no worker has reported yet\)|(?<=on local )\(.*?\)|(?<=Python )[\d.]+|\n[ ~^]+(?=\n)"
+    r"|\b(?:received|running|waiting-for-\w+)(?= on local)"
     r"|…[0-9a-f]{8}|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d|\b\d+:\d\d\b|\b\d+(\.\d+)? (ms|s|kB|B)\b"
 )
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")

@@ -166,7 +166,8 @@ def test_announcements_just_below_the_limit_reserve_little(hub: Any, heart: Hear
     announced = b"\x06" + struct.pack(">Q", 15 * MIB)
     connections = [one for _ in range(300) if (one := dial(greeting() + announced + bytes(64)))]
     time.sleep(0.5)
-    assert hub.process.memory_info().vms - room < 2048 * MIB
+    # 128 strangers at 16 MiB each, and what a service takes meanwhile for itself
+    assert hub.process.memory_info().vms - room < (128 * 16 + 128) * MIB
     assert heart.stop() < 2.0
     assert connections
 

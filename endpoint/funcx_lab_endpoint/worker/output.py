@@ -17,15 +17,18 @@ import time
 from collections import deque
 from typing import Any
 
+import msgspec
+
 from funcx_lab.protocol.messages import Event
 
 #: Bytes of output per call that are sent as they come; the same again is kept from its end.
 HEAD_LIMIT = 1024 * 1024
 TAIL_LIMIT = 1024 * 1024
 #: Bytes of displays (figures, tables, HTML) per call; of what would go beyond, only the last is kept, if it
-#: has no more than so many bytes: the end of an animation.
-DISPLAY_LIMIT = 16 * 1024 * 1024
-LAST_DISPLAY_LIMIT = 4 * 1024 * 1024
+#: has no more than so many bytes: the end of an animation. All that a call says may leave in one frame, so
+#: these, and head and tail, which grow threefold when they are no text, stay below `FRAME_LIMIT` together.
+DISPLAY_LIMIT = 8 * 1024 * 1024
+LAST_DISPLAY_LIMIT = 1024 * 1024
 #: Output leaves when it is this old (seconds) or this much (bytes).
 BATCH_S = 0.05
 BATCH_BYTES = 8 * 1024
@@ -233,11 +236,17 @@ class Capture:
 
 
 def _display_bytes(data: Any) -> int:
-    """Return about how large a display is; 0 for events that show nothing."""
+    """Return how large a display is on the wire; 0 for events that show nothing."""
     shown = data.get("data") if isinstance(data, dict) else None
-    return (
-        sum(len(text) for text in shown.values() if isinstance(text, str)) if isinstance(shown, dict) else 0
-    )
+    if not isinstance(shown, dict):
+        return 0
+    return sum(_nbytes(value) for value in (*shown.values(), data.get("metadata")) if value)
+
+
+def _nbytes(value: Any) -> int:
+    if isinstance(value, str):
+        return len(value) if value.isascii() else len(value.encode("utf-8", "replace"))
+    return len(msgspec.msgpack.encode(value))
 
 
 def _decoder() -> codecs.IncrementalDecoder:

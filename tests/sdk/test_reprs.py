@@ -106,7 +106,7 @@ def test_a_future(client: FuncXClient, front_end: Any) -> None:
 def test_jupyterlab_gets_the_facts_of_a_task(client: FuncXClient, front_end: Any) -> None:
     future = client.submit(abs, -1, endpoint="cluster")
     future.result(10)
-    front_end.setenv("JPY_SESSION_NAME", "/work/analysis.ipynb")
+    front_end.setenv("JPY_SESSION_NAME", "/home/ada/analysis.ipynb")
     facts = future._repr_mimebundle_()[0][TASK_MIME]
     assert facts.items() >= {"task_id": future.task_id, "state": "success", "endpoint": "cluster"}.items()
     assert facts["service"].startswith("127.0.0.1:")

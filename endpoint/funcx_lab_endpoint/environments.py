@@ -39,7 +39,7 @@ class Environments:
     def _look(self) -> None:
         try:
             self._own = look("agent")
-        except Exception:
+        except Exception:  # the thread's edge: packages may be broken in any way
             log.exception("the environment of this agent cannot be told")
 
     def note(self, reported: Environment | None, most_workers: int) -> None:

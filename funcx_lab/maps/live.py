@@ -90,7 +90,7 @@ class LiveView:
     def _follow_safely(self) -> None:
         try:
             self.follow()
-        except Exception:
+        except Exception:  # the thread's edge: a view must not end what it shows
             log.warning("A view of %s is not updated any more", type(self._view).__name__, exc_info=True)
 
 

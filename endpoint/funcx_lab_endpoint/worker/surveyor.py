@@ -62,6 +62,6 @@ class Surveyor:
     def _try(self) -> Environment | None:
         try:
             return self._look(self._paths)
-        except Exception:
+        except Exception:  # the thread's edge: packages may be broken in any way
             log.exception("the environment of this worker cannot be told")
             return None

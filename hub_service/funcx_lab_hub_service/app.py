@@ -236,7 +236,7 @@ class HubService:
         port = sockets[0].getsockname()[1]
         scheme = "http" if config.certfile is None else "https"
         host = f"[{config.host}]" if ":" in config.host else config.host
-        self.url = f"{scheme}://{host}:{port}"
+        self.url = f"{scheme}://{host}:{port}{config.prefix}"
         names = {host, "localhost", "127.0.0.1"}
         self.services.hosts.update(f"{name.lower()}:{port}" for name in names)
         self.services.hosts.update(name.lower() for name in config.public_hosts)
@@ -255,7 +255,7 @@ class HubService:
 
     def _application(self) -> tornado.web.Application:
         return tornado.web.Application(
-            [(pattern(path), handler) for path, handler in routes],
+            [(pattern(self.config.prefix + path), handler) for path, handler in routes],
             default_handler_class=NoRoute,
             services=self.services,
             websocket_max_message_size=STREAM_LIMIT,

@@ -31,6 +31,8 @@ class ServiceConfig:
         TLS certificate and key (PEM).
     public_hosts : tuple of str
         Further values of the ``Host`` header that are served, e.g. ``"funcx.example.org"``.
+    prefix : str
+        Path below which every route is, e.g. ``"/services/funcx"``; ``""`` for none.
     forwarder_host : str, optional
         Address that agents dial, when it is not ``host``.
     forwarder_port : int
@@ -61,6 +63,7 @@ class ServiceConfig:
     certfile: Path | None = None
     keyfile: Path | None = None
     public_hosts: tuple[str, ...] = ()
+    prefix: str = ""
     forwarder_host: str | None = None
     forwarder_port: int = 0
     user: str = "me"

@@ -280,7 +280,7 @@ class Agent:
         self.context.destroy(linger=0)
 
 
-def until(condition: Callable[[], object], timeout_s: float = 15.0, text: str = "it never came true") -> None:
+def until(condition: Callable[[], object], timeout_s: float = 30.0, text: str = "it never came true") -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, text

@@ -79,7 +79,7 @@ def test_a_key_that_nobody_enrolled_is_refused(stranger: Any, agent: Any, hub: A
     assert says_nothing(
         stranger(curve_serverkey=agent.server_key, curve_publickey=public, curve_secretkey=secret)
     )
-    until(lambda: "unknown key" in hub.said(), 5)
+    until(lambda: "unknown key" in hub.said())
     assert secret.decode() not in hub.said()
 
 

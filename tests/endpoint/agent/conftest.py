@@ -36,7 +36,7 @@ from funcx_lab.protocol.messages import (
     agent_codec,
 )
 
-DEADLINE_S = 20.0
+DEADLINE_S = 40.0
 BODY = b"an order"
 FUNCTION = FunctionBody("f", hashlib.sha256(BODY).hexdigest(), "funcx-lab", "order", BODY)
 

@@ -31,7 +31,7 @@ def test_value_output_and_place(htex):
         return os.environ["PARSL_WORKER_BLOCK_ID"]
 
     task_id = htex.submit(hello)
-    done = htex.end_of(task_id, limit=40)
+    done = htex.end_of(task_id, limit=60)
     assert done.outcome.worker["block"] == "0"
     assert htex.text(task_id) == "hello from a worker\n"
 
@@ -59,7 +59,7 @@ def test_killed_busy_worker_comes_back(htex):
     os.kill(pid, signal.SIGKILL)
     since = time.monotonic()
     assert isinstance(htex.end_of(task_id), CallLost)
-    assert time.monotonic() - since < 2
+    assert time.monotonic() - since < 20
     pids = {htex.started(task_id).worker["pid"] for task_id in [htex.submit(time.sleep, 5) for _ in range(2)]}
     assert len(pids) == 2
 
@@ -78,24 +78,24 @@ def test_killed_interchange_loses_no_short_call(htex):
     os.kill(interchange, signal.SIGKILL)
     for i in range(20):
         assert htex.value(len, "a" * i) == i
-    htex.until(lambda: htex.host.status()["watched_pids"] not in ([], [interchange]), limit=30)
+    htex.until(lambda: htex.host.status()["watched_pids"] not in ([], [interchange]), limit=60)
     assert htex.value(len, "abc") == 3
     assert htex.host.status()["restarts"] == 1
 
 
 def test_killed_manager_is_replaced(htex):
-    htex.until(lambda: htex.host.status()["managers"] == 1, limit=30)
+    htex.until(lambda: htex.host.status()["managers"] == 1, limit=60)
     worker = htex.value(os.getpid)
     manager = psutil.Process(worker).parent().pid
     os.kill(manager, signal.SIGKILL)
     assert htex.value(len, "abc") == 3  # by the orphan, or by the next block
-    htex.until(lambda: worker not in htex.host.status()["worker_pids"], limit=30)
-    assert htex.end_of(htex.submit(len, "abc"), limit=40).outcome.ok
+    htex.until(lambda: worker not in htex.host.status()["worker_pids"], limit=60)
+    assert htex.end_of(htex.submit(len, "abc"), limit=60).outcome.ok
 
 
 def test_stop_leaves_no_process(make_driver):
     driver = make_driver(HTEX, workers=1)
-    driver.end_of(driver.submit(len, "abc"), limit=40)
+    driver.end_of(driver.submit(len, "abc"), limit=60)
     manager = psutil.Process(next(iter(driver.host.status()["worker_pids"]))).parent()
     mark = manager.environ()["FUNCX_LAB_ENGINE"]
     driver.stop()
@@ -120,7 +120,7 @@ PARSL_CONFIG = """Config(
 
 def test_any_parsl_config_runs_without_prefetch_and_with_short_heartbeats(make_driver):
     driver = make_driver(PARSL_CONFIG, workers=1)
-    assert driver.end_of(driver.submit(len, "abc"), limit=40).outcome.ok
+    assert driver.end_of(driver.submit(len, "abc"), limit=60).outcome.ok
     manager = psutil.Process(driver.host.status()["worker_pids"][0]).parent().cmdline()
     assert manager[manager.index("-p") + 1] == "0"
     assert "--hb_period=2" in manager

@@ -86,9 +86,9 @@ def test_long_call_in_a_batch_does_not_hold_the_others(make_driver):
 
     for _ in range(20):
         driver.value(nap, 0)
-    calls = [driver.make(nap, 3 if i == 0 else 0) for i in range(100)]
+    calls = [driver.make(nap, 50 if i == 0 else 0) for i in range(100)]
     driver.host.submit(calls)
-    driver.until(lambda: all(driver.of(call.task_id, CallDone) for call in calls[1:]), limit=2)
+    driver.until(lambda: all(driver.of(call.task_id, CallDone) for call in calls[1:]), limit=30)
     assert not driver.of(calls[0].task_id, CallDone)
 
 
@@ -172,7 +172,7 @@ def start_agent_like(directory):
     return agent, [int(word) for word in agent.stdout.readline().split()]
 
 
-def wait_until_gone(pids, limit=10):
+def wait_until_gone(pids, limit=30):
     deadline = time.monotonic() + limit
     while any(map(is_alive, pids)):
         assert time.monotonic() < deadline, [pid for pid in pids if is_alive(pid)]
@@ -241,4 +241,4 @@ def test_broken_config_is_told_as_the_reason(make_driver, tmp_path):
     driver.value(len, "abc")
     (driver.directory / "config.py").write_text("config = nonsense\n")
     os.kill(driver.host.status()["engine_pid"], signal.SIGKILL)
-    driver.until(lambda: "line 1" in driver.host.status()["trouble"], limit=20)
+    driver.until(lambda: "line 1" in driver.host.status()["trouble"], limit=60)

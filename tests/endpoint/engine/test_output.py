@@ -40,7 +40,7 @@ def test_output_arrives_while_the_call_runs(shared):
         time.sleep(0.6)
 
     task_id = shared.submit(slow)
-    shared.until(lambda: shared.of(task_id, CallOutput), limit=5)
+    shared.until(lambda: shared.of(task_id, CallOutput), limit=60)
     assert shared.text(task_id) == "first\n"
     assert not shared.end_of(task_id).events
 

@@ -8,7 +8,7 @@ from funcx_lab.shell import ShellScript
 
 
 def ends(*pids):
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while any(is_running(pid) for pid in pids):
         if time.monotonic() > deadline:
             return False

@@ -22,7 +22,7 @@ class Bench:
     def admit(self):
         return self.channel.admit(time.monotonic(), Path(), objects="", result_limit=1000)
 
-    def pump(self, until, limit=5.0):
+    def pump(self, until, limit=30.0):
         deadline = time.monotonic() + limit
         poller = zmq.Poller()
         for socket in self.channel.sockets:
@@ -182,7 +182,7 @@ def test_session_whose_key_is_refused_goes_on_and_hears_that_it_is_over():
 
         session = threading.Thread(target=serve, daemon=True)
         session.start()
-        bench.pump(lambda: not session.is_alive(), limit=15.0)
+        bench.pump(lambda: not session.is_alive(), limit=30.0)
     finally:
         bench.channel.close()
 

@@ -213,7 +213,7 @@ async def enrolled(core: Core, forwarder: Forwarder) -> AsyncIterator[FakeAgent]
         agent.close()
 
 
-async def until(condition: Callable[[], Any], deadline: float = 5) -> None:
+async def until(condition: Callable[[], Any], deadline: float = 30) -> None:
     """Wait for what a callback on this loop will bring about."""
     end = asyncio.get_running_loop().time() + deadline
     while not condition():

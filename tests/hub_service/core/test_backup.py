@@ -132,7 +132,7 @@ def test_backups_are_made_while_there_are_writes(tmp_path: Path) -> None:
         await asyncio.sleep(0.3)
         assert backup.backups(path) == []  # nothing was written since the start
         await database.write(add("a"))
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while not backup.backups(path):
             assert time.monotonic() < deadline
             await asyncio.sleep(0.01)

@@ -149,7 +149,7 @@ def test_a_lease_that_the_agent_has_lost_runs_again(tools: Any) -> None:
 # --- keys that are void -----------------------------------------------------------------------------
 
 
-async def assert_cut(tools: Any, core: Any, agent: Any, within_s: float = 5) -> None:
+async def assert_cut(tools: Any, core: Any, agent: Any, within_s: float = 15) -> None:
     """The agent says nothing more, and yet is told and cut off, and gets no tasks."""
     began = time.monotonic()
     assert (await agent.receive(Stale)).session == agent.session
@@ -237,7 +237,7 @@ def test_half_open_connections_are_few_and_an_agent_comes_through(tools: Any) ->
                 await core.submit_one()
                 agent.answer((await agent.tasks())[0])
                 await agent.receive(ResultAck)
-                assert time.monotonic() - began < 2
+                assert time.monotonic() - began < 15
                 await asyncio.sleep(GRACE_S)  # from now on who waits gives way
                 twin = twin_of(tools, forwarder, agent)
                 twin.send(Heartbeat(1, {}))

@@ -48,7 +48,7 @@ def test_requests_over_the_rate_are_told_when_to_come_back(start: Any, clients: 
     other = clients(hub.url, hub.new_token("bob"))
     assert other("GET", "/v3/whoami").status == 200, "each user has a rate"
     assert clients(hub.url, None)("GET", "/healthz").status == 200
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while ask("GET", "/v3/whoami").status != 200:
         assert time.monotonic() < deadline
         time.sleep(refused[0].document["details"]["retry_after_s"])
@@ -99,7 +99,7 @@ def test_what_users_do_is_written_down_without_secrets(hub: Any, ask: Any, agent
 
 def test_the_log_is_written_about_every_second(hub: Any, ask: Any) -> None:
     ask("POST", "/v3/endpoints", {"endpoint_name": "away"})
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while not hub.config.audit.exists() or b"away" not in hub.config.audit.read_bytes():
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -123,7 +123,7 @@ def test_who_comes_while_it_stops_is_sent_back_and_what_was_accepted_is_answered
         target=lambda: answers.append(ask("POST", "/v3/endpoints", {"endpoint_name": "last"}))
     )
     accepted.start()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while not hub.do(lambda: bool(hub.service.services.gate.busy)):
         assert time.monotonic() < deadline
     stopping = threading.Thread(target=hub.stop)
@@ -158,7 +158,7 @@ def test_connections_over_the_limit_are_hung_up_on(hub: Any, ask: Any) -> None:
         ]
         closed = [stranger for stranger in strangers if hangs_up(stranger)]
         assert len(closed) == 20
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while True:
         with contextlib.suppress(urllib3.exceptions.HTTPError):
             assert ask("GET", "/v3/whoami").status == 200

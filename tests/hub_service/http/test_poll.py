@@ -88,13 +88,13 @@ def test_it_waits_for_news_and_no_longer(agent: Any, ask: Any, function_id: str)
     took = time.monotonic() - began
     cancel.join()
     assert (item.task_id, item.state) == (task_id, "cancelled")
-    assert 0.4 < took < 5
+    assert 0.4 < took < 15
 
 
 def test_nothing_to_tell_is_told_at_the_end_of_the_wait(ask: Any) -> None:
     began = time.monotonic()
     assert poll(ask, Subscribe(GROUP), wait=0.3) == []
-    assert 0.3 <= time.monotonic() - began < 5
+    assert 0.3 <= time.monotonic() - began < 15
     assert poll(ask) == []
 
 
@@ -162,7 +162,7 @@ def test_a_stop_answers_those_who_wait(hub: Any, ask: Any) -> None:
     done: list[Any] = []
     waiting = threading.Thread(target=lambda: done.append(poll(ask, Subscribe(GROUP), wait=25)))
     waiting.start()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not PollHandler.open_polls:
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -170,7 +170,7 @@ def test_a_stop_answers_those_who_wait(hub: Any, ask: Any) -> None:
     hub.stop()
     waiting.join(10)
     assert done == [[]]
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
 
 
 def test_a_revoked_token_ends_the_poll(hub: Any, ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,4 +181,4 @@ def test_a_revoked_token_ends_the_poll(hub: Any, ask: Any, monkeypatch: pytest.M
     revoke.start()
     poll(ask, Subscribe(GROUP), wait=25)
     revoke.join()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15

@@ -84,5 +84,5 @@ def test_a_part_that_dies_ends_the_process(
     assert process.stdout is not None
     output = process.stdout.read().decode()
     assert status in (EXIT_STATUS, 74), output
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
     assert "broken on purpose" in output

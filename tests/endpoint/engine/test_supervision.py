@@ -82,7 +82,6 @@ def test_stopped_interchange_is_replaced(make_driver):
     driver.end_of(driver.submit(len, "abc"), limit=60)
     (interchange,) = driver.host.status()["watched_pids"]
     os.kill(interchange, signal.SIGSTOP)
-    since = time.monotonic()
     driver.until(lambda: driver.host.status()["watched_pids"] not in ([], [interchange]), limit=60)
     assert driver.value(len, "abc") == 3
     assert not psutil.pid_exists(interchange)

@@ -193,7 +193,9 @@ class AgentState:
             is_late = lease in self._seen
             has_come = self._holdings.functions.has_come(item.function_id)
             if has_come and not (is_late or self.draining or self.closed):
-                self._work.take(self._holdings.add(item), may_begin=may_begin)
+                added = self._holdings.add(item)
+                added.came = now
+                self._work.take(added, may_begin=may_begin)
                 self._outbox.tell_accepted(*lease, now)
                 self._seen.add(lease)
             return

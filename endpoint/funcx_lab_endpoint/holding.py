@@ -96,6 +96,8 @@ class Holding:
     upload: Transfer | None = None
     outcome: Outcome | None = None
     orphan_since: float | None = None
+    #: when it came, monotonic seconds; None if that was in an earlier life of the agent
+    came: float | None = None
 
     def __post_init__(self) -> None:
         self.task_id = self.item.task_id

@@ -184,7 +184,10 @@ class Outbox:
             if gathered and size + nbytes > MESSAGE_TARGET:
                 yield Results(session, gathered)
                 gathered, size = [], 0
-            gathered.append(ResultItem(holding.task_id, holding.tag, log.execution, holding.outcome, ride))
+            held_s = 0.0 if holding.came is None else now - holding.came
+            gathered.append(
+                ResultItem(holding.task_id, holding.tag, log.execution, holding.outcome, ride, held_s)
+            )
             size += nbytes
             key = (holding.task_id, log.execution)
             self._in_flight.pop(key, None)

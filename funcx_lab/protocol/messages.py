@@ -153,6 +153,8 @@ class ResultItem(msgspec.Struct, frozen=True, array_like=True):
     execution: str
     outcome: Outcome
     events: EventBatch | None = None
+    #: seconds from the task's coming to the agent until this left; 0 if the agent cannot say
+    held_s: float = 0.0
 
 
 # --- from the agent ---------------------------------------------------------------------------------

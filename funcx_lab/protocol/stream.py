@@ -69,6 +69,8 @@ class Submit(msgspec.Struct, frozen=True, tag=True):
     group_id: str
     tasks: list[NewTask]
     options: TaskOptions | None = None
+    #: seconds that the first of the tasks waited in the client; 0 if it cannot say
+    waited_s: float = 0.0
 
 
 class Subscribe(msgspec.Struct, frozen=True, tag=True):

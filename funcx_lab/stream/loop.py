@@ -62,7 +62,7 @@ class Loop:
         self.connection: Connection | None = None
         self._transport = transport
         self._reach = Reach(transport)
-        self._state = StreamState()
+        self._state = StreamState(clock=time.monotonic)
         self._journal = Journal(journal_directory(transport.service))
         self._lock = threading.Lock()
         self._wanted = False

@@ -10,7 +10,7 @@ and cancels.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from funcx_lab.errors import (
@@ -78,6 +78,8 @@ class StreamState:
         The service takes no tasks for now: none are sent until `resend`, which is called after a pause.
     refusal : FuncxLabError or None
         Its words, while that lasts. ``details["retry_after_s"]`` says how long the pause is to be at least.
+    clock : callable
+        Seconds, for how long tasks waited here.
     """
 
     taken: list[tuple[Route, NewTask]] = field(default_factory=list)
@@ -86,6 +88,7 @@ class StreamState:
     doubts: bool = False
     resend_pending: bool = False
     refusal: FuncxLabError | None = None
+    clock: Callable[[], float] = lambda: 0.0
     _open: bool = False
     _requests: int = 0
     _tasks: dict[str, TaskEntry] = field(default_factory=dict)
@@ -103,7 +106,7 @@ class StreamState:
         group = self._groups.get(route.group_id) or self._groups.setdefault(route.group_id, GroupEntry())
         group.waiting += 1
         self._tasks[task.task_id] = TaskEntry(group, route, task, sink)
-        self._unsent.put(route, task)
+        self._unsent.put(route, task, self.clock())
         self.taken.append((route, task))
         if not group.subscribed:
             self._subscribe(route.group_id, group)
@@ -112,7 +115,7 @@ class StreamState:
         """Take a task that is in the journal; ``sink`` hears whether it is taken, not how it ends."""
         if task.task_id not in self._tasks:
             self._tasks[task.task_id] = TaskEntry(None, route, task, sink, doubtful=True)
-            self._unsent.put(route, task)
+            self._unsent.put(route, task, self.clock())
 
     def watch(self, task_id: str, sink: TaskSink) -> None:
         """Tell ``sink`` how a task ended that was submitted elsewhere."""
@@ -265,7 +268,8 @@ class StreamState:
         for task in tasks:
             self._tasks[task.task_id].sent = True
         submit = Submit(
-            self._next_request(), route.endpoint, route.function_id, route.group_id, tasks, route.options
+            *(self._next_request(), route.endpoint, route.function_id, route.group_id, tasks, route.options),
+            waited_s=self.clock() - self._unsent.first_put,
         )
         self._in_flight[submit.request] = submit
         return submit
@@ -338,7 +342,7 @@ class StreamState:
             if (entry := self._tasks.get(task.task_id)) is not None:
                 entry.sent = False
         route = Route(submit.endpoint, submit.function_id, submit.group_id, submit.options)
-        self._unsent.put_back(route, later)
+        self._unsent.put_back(route, later, self.clock())
 
     def _refuse(self, task_id: str, error: FuncxLabError) -> None:
         if (entry := self._forget(task_id)) is not None:
@@ -377,7 +381,7 @@ class StreamState:
             self._refuse(entry.task.task_id, EndpointLost(_FORGOTTEN))
             return
         entry.accepted = entry.sent = False
-        self._unsent.put(entry.route, entry.task)
+        self._unsent.put(entry.route, entry.task, self.clock())
         self.missing.append((entry.route, entry.task))
 
 

@@ -29,19 +29,21 @@ class SubmitQueue:
     """Tasks that were never sent, in order."""
 
     def __init__(self) -> None:
-        self._tasks: deque[tuple[Route, NewTask]] = deque()
+        self._tasks: deque[tuple[Route, NewTask, float]] = deque()
         self._withdrawn: set[str] = set()
+        #: when the first task of the last run was put in
+        self.first_put = 0.0
 
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def put(self, route: Route, task: NewTask) -> None:
-        """Append a task."""
-        self._tasks.append((route, task))
+    def put(self, route: Route, task: NewTask, now: float = 0.0) -> None:
+        """Append a task at ``now`` (seconds by the clock of `first_put`)."""
+        self._tasks.append((route, task, now))
 
-    def put_back(self, route: Route, tasks: Sequence[NewTask]) -> None:
+    def put_back(self, route: Route, tasks: Sequence[NewTask], now: float = 0.0) -> None:
         """Put tasks before all others."""
-        self._tasks.extendleft((route, task) for task in reversed(tasks))
+        self._tasks.extendleft((route, task, now) for task in reversed(tasks))
 
     def withdraw(self, task_id: str) -> None:
         """Take out a task that is in line; it comes out nowhere."""
@@ -65,7 +67,7 @@ class SubmitQueue:
         dropped: list[NewTask] = []
         nbytes = 0
         while self._tasks and len(run) < RUN_TASKS:
-            next_route, task = self._tasks[0]
+            next_route, task, put = self._tasks[0]
             if task.task_id in self._withdrawn:
                 self._withdrawn.remove(task.task_id)
             elif not is_wanted(task.task_id):
@@ -73,6 +75,8 @@ class SubmitQueue:
             elif route is None or (
                 (next_route is route or next_route == route) and nbytes + cost(task) <= RUN_BYTES
             ):
+                if route is None:
+                    self.first_put = put
                 route = next_route
                 nbytes += cost(task)
                 run.append(task)
@@ -83,7 +87,7 @@ class SubmitQueue:
 
     def clear(self) -> list[NewTask]:
         """Forget all tasks and return them."""
-        tasks = [task for _, task in self._tasks if task.task_id not in self._withdrawn]
+        tasks = [task for _, task, _ in self._tasks if task.task_id not in self._withdrawn]
         self._tasks.clear()
         self._withdrawn.clear()
         return tasks

@@ -14,6 +14,7 @@ from funcx_lab.protocol.messages import Event, EventBatch, ResultItem, TaskItem
 from funcx_lab.protocol.states import EndpointState, TaskState
 from funcx_lab.protocol.stream import OutcomeItem
 from funcx_lab_hub_service.admission import Admission
+from funcx_lab_hub_service.observer import Observer
 from funcx_lab_hub_service.store import events as event_store
 from funcx_lab_hub_service.store import tasks as store
 from funcx_lab_hub_service.store.outcomes import Ended, OutcomeWriter, Reconciliation, Verdict
@@ -67,6 +68,8 @@ class Facts:
         self._environment = environment
         self._clock = clock
         self._admission = admission or Admission()
+        #: is told of what passes
+        self.observer = Observer()
         feed.when_followed(lambda task_id: self._note_waits([task_id]))
         #: the condition of each endpoint that was logged last
         self._noted: dict[str, tuple[object, ...]] = {}
@@ -79,6 +82,7 @@ class Facts:
     ) -> None:
         """Judge results at their turn; ``done`` gets the verdict after the commit, None if that failed."""
         environment = self._environment(endpoint.endpoint_id)
+        self.observer.arrived(results)
         self._judge(
             lambda connection: self._writer.store_results(
                 connection, endpoint, results, self._clock(), environment
@@ -193,6 +197,7 @@ class Facts:
 
     def note_condition(self, endpoint_id: str, condition: Condition) -> None:
         """Log what an endpoint's new condition means for the tasks that somebody follows."""
+        self.observer.conditioned(endpoint_id, condition)
         noted = (condition.state, condition.reason, condition.waiting_reason)
         if self._noted.get(endpoint_id) != noted:
             self._noted[endpoint_id] = noted
@@ -223,6 +228,7 @@ class Facts:
                 self._feed.publish_events(end.item.task_id, [*end.events, _last_event(end)], True)
         for (owner, group_id), items in groups.items():
             self._feed.publish_outcomes(owner, group_id, items)
+        self.observer.ended(ended)
 
 
 def _last_event(end: Ended) -> tuple[int, Event]:

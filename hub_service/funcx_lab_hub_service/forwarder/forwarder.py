@@ -300,6 +300,7 @@ class Forwarder:
         functions = [body for body in bodies if body is not None]
         for message in pack_tasks(do.session, functions, do.items):
             self._send(endpoint, do.peer, agent_codec.encode(message))
+        self._tasks.facts.observer.dispatched(do.items)
 
     def _acknowledge(self, endpoint_id: str) -> None:
         crash_point("hub.before_acks")

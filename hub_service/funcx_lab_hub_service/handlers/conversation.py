@@ -113,6 +113,7 @@ class Conversation:
     # --- tasks --------------------------------------------------------------------------------------
 
     def _submit(self, request: Submit) -> None:
+        self._services.tasks.facts.observer.submitted(request.tasks, request.waited_s)
         committed = self._services.tasks.submit(
             self._principal,
             request.endpoint,

@@ -55,7 +55,7 @@ def unload(shell: Any) -> None:
 
 def _endpoint_names(magics: FuncXMagics) -> list[str]:
     if magics.notebook.open_client is None and not _service_exists(magics.notebook.settings.url):
-        return [magics.notebook.settings.endpoint]
+        return [magics.notebook.default_endpoint.name]
     return [str(endpoint["name"]) for endpoint in magics.notebook.client().get_endpoints()]
 
 

@@ -20,6 +20,7 @@ from funcx_lab import errors
 from funcx_lab_magics.arguments import cell_parser, parse_cell_line
 from funcx_lab_magics.commands import find_command, overview
 from funcx_lab_magics.notebook import Notebook
+from funcx_lab_magics.page import refusals
 from funcx_lab_magics.page.failures import brief
 from funcx_lab_magics.running.cell_run import run_cell
 
@@ -64,7 +65,8 @@ class FuncXMagics(Magics):
             if options.help:
                 print(cell_parser().format_help())
                 return None
-            return run_cell(self.notebook, options, cell)
+            with refusals.offered(self.shell):
+                return run_cell(self.notebook, options, cell)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from funcx_lab_magics.cell.capture import Cell
 from funcx_lab_magics.cell.manifest import grey_line
 from funcx_lab_magics.cell.ready import ReadyCell
 from funcx_lab_magics.cell_map import CellMap, NotebookMaps
+from funcx_lab_magics.default_endpoint import Default, DefaultEndpoint
 from funcx_lab_magics.earlier import earlier_records, map_ids_in
 from funcx_lab_magics.page.front_end import can_update, notebook_file
 from funcx_lab_magics.session_book import SessionBook
@@ -62,6 +63,7 @@ class Notebook:
         self.sessions = SessionBook()
         self.asked: tuple[Cell, argparse.Namespace] | None = None
         self.last: ReadyCell | None = None
+        self._default_endpoint = DefaultEndpoint(self.settings, lambda: self.file)
         self._client: tuple[str, funcx_lab.FuncXClient] | None = None
         self._said: set[str] = set()
 
@@ -77,6 +79,11 @@ class Notebook:
             group = self.task_group_id
             self._client = url, funcx_lab.FuncXClient(funcx_service_address=url or None, task_group_id=group)
         return self._client[1]
+
+    @property
+    def default_endpoint(self) -> Default:
+        """Where cells go whose line names no endpoint, and who says so."""
+        return self._default_endpoint.find()
 
     @property
     def file(self) -> Path | None:

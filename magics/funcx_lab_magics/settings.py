@@ -37,6 +37,11 @@ class FuncX(Configurable):
     )
     url = Unicode("", help="Address of the hub service; empty: found as the SDK finds it.").tag(config=True)
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._here: set[str] = set()
+        self.observe(lambda change: self._here.add(change["name"]), list(NAMES))
+
     @validate("endpoint", "url", "timeout")
     def _check(self, proposal: Any) -> Any:
         name, value = proposal["trait"].name, proposal["value"]
@@ -57,12 +62,25 @@ class FuncX(Configurable):
             value = getattr(options, name)
             if value is not None:
                 setattr(self, name, value)
+                self._here.add(name)
 
     def reset(self) -> None:
         """Go back to what IPython's configuration says, or the built-in defaults."""
         configured: Any = self.config.get("FuncX", {})
         for name in NAMES:
             setattr(self, name, configured.get(name, self.trait_defaults(name)))
+        self._here.clear()
+
+    def is_set_here(self, name: str) -> bool:
+        """Whether a default was set in this kernel, whatever it was before."""
+        return name in self._here
+
+    def origin(self, name: str) -> str:
+        """Return who says what a default is, in words."""
+        if self.is_set_here(name):
+            return "set here"
+        configured: Any = self.config.get("FuncX", {})
+        return "IPython's configuration" if name in configured else "built in"
 
     def changed(self) -> dict[str, Any]:
         """Return the defaults that are not the built-in ones, the service's address among them."""
@@ -70,11 +88,11 @@ class FuncX(Configurable):
         values = {name: getattr(self, name) for name in (*NAMES, "url")}
         return {name: value for name, value in values.items() if value != built_in[name]}
 
-    def shown(self) -> list[tuple[str, str, str]]:
-        """Return name, value and meaning of each default."""
+    def shown(self) -> list[tuple[str, str, str, str]]:
+        """Return name, value, who says so, and meaning of each default."""
         rows = []
         for name in NAMES:
             value = getattr(self, name)
             text = ",".join(value) if isinstance(value, list) else "" if value is None else str(value)
-            rows.append((name, text, str(self.traits()[name].help)))
+            rows.append((name, text, self.origin(name), str(self.traits()[name].help)))
         return rows

@@ -290,5 +290,6 @@ def _refuse_large(found: Capture, names: CellNames, endpoint: str) -> None:
         f"{' and '.join(f'`{name}`' for name in large)} would be sent with the cell; "
         f"from {format_bytes(LIMIT_BYTES)} a name is sent only when -i names it. Nothing was sent.\n"
         f"  sizes:   {listed}\n"
-        f"  try:     %%funcx {endpoint} -i {rest}  to send it, or  -x {large[0]}  if the cell makes it"
+        f"  try:     %%funcx {endpoint} -i {rest}  to send it, or  -x {large[0]}  if the cell makes it",
+        details={"large": large, "include": rest},
     )

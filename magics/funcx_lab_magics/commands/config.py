@@ -36,7 +36,18 @@ def _config(notebook: Notebook, options: argparse.Namespace) -> Table:
         raise UsageError(f"%funcx config: {err}") from None
     if options.save:
         notebook.say(f"saved in {_save(notebook)}")
-    return Table("Defaults of %%funcx", ("name", "value", "meaning"), notebook.settings.shown())
+    return Table("Defaults of %%funcx", ("name", "value", "from", "meaning"), _rows(notebook))
+
+
+def _rows(notebook: Notebook) -> list[tuple[str, str, str, str]]:
+    """Return the defaults as they hold for the next cell: the endpoint may be the notebook's own."""
+    default = notebook.default_endpoint
+    return [
+        (name, default.name, default.origin, meaning)
+        if name == "endpoint"
+        else (name, value, origin, meaning)
+        for name, value, origin, meaning in notebook.settings.shown()
+    ]
 
 
 def _save(notebook: Notebook) -> Path:

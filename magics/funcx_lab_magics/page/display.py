@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import time
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,15 @@ __all__ = ["LOOKS", "TAIL_LINES", "Table", "TaskView", "clock", "short", "when"]
 
 #: A card keeps so many of the last lines a task wrote.
 TAIL_LINES = 12
+
+
+def fingerprint(source: str) -> str:
+    """Return a cell's size and checksum: they tell an edited cell from the one that ran, and nothing else.
+
+    JupyterLab's side computes the same where no cryptography is at hand (``fingerprint.ts``).
+    """
+    text = source.strip(" \t\r\n").encode("utf-8", "surrogatepass")
+    return f"{len(text)}:{zlib.crc32(text):08x}"
 
 
 @dataclass
@@ -40,6 +50,9 @@ class TaskView:
         Bytes of its result; 0 if they are not known.
     hashes : dict
         ``code_hash``, ``input_hash`` and ``environment``, as far as the hub service knows them.
+    cell : dict
+        What the cell was when it ran, by which a front end sees that it changed: its ``source`` as
+        `fingerprint` gives it, and the names of its ``inputs``.
     """
 
     task_id: str
@@ -55,6 +68,7 @@ class TaskView:
     outputs: Sequence[str] = ()
     size: int = 0
     hashes: dict[str, str] = field(default_factory=dict)
+    cell: dict[str, Any] = field(default_factory=dict)
 
     @property
     def is_final(self) -> bool:
@@ -167,7 +181,7 @@ class TaskView:
     def metadata(self) -> dict[str, Any]:
         """Return what the metadata of a card or manifest line says: which task, of what, and how it went."""
         known = {"started": self.started, "ended": self.ended, "state": self.state if self.is_final else ""}
-        known |= self.hashes
+        known |= self.hashes | self.cell
         return {"funcx": {**self.identity()["funcx"], **{name: v for name, v in known.items() if v}}}
 
     def bundle(self) -> dict[str, Any]:

@@ -26,6 +26,7 @@ FASTEST_S = 0.25
 def show_card(shell: Any, task: Task) -> None:
     """Display a task here and keep the display up to date until the task ends."""
     view = TaskView(task.task_id, task.endpoint, task.view.label, created=task.view.created)
+    view.cell = task.view.cell
     display_id = uuid.uuid4().hex
     publish(shell, task.view, display_id, update=False)
     if not task.view.is_final and is_watched(shell):

@@ -137,9 +137,11 @@ def _mismatch(
         *proposals(others, needs.modules, bound=bool(needs.bound)),
         "--no-check  sends it all the same",
     ]
+    fit = fitting(others, needs.modules, bound=bool(needs.bound))
     lines += [f"  {'try:' if not n else '  or':<8} {text}" for n, text in enumerate(options)]
     lines.append(f"  more:    %funcx env {endpoint} --diff")
     details: dict[str, Any] = {"endpoint": endpoint, "missing": list(findings.missing)}
+    details["others"] = [each.name for each in fit]
     return EnvMismatch("\n".join(lines), details={**details, "python": findings.python})
 
 

@@ -8,7 +8,7 @@ from funcx_lab.errors import FuncxLabError, TaskNotFound
 from funcx_lab.identifiers import new_id
 from funcx_lab_magics.cell.ready import ReadyCell
 from funcx_lab_magics.notebook import Notebook
-from funcx_lab_magics.page.display import short
+from funcx_lab_magics.page.display import fingerprint, short
 from funcx_lab_magics.page.failures import interrupted
 from funcx_lab_magics.running.manifest_line import ManifestLine
 from funcx_lab_magics.tasks import Task
@@ -34,7 +34,10 @@ def submit(notebook: Notebook, ready: ReadyCell, line: ManifestLine) -> Task:
         future = ready.submit(client, task_id)
         notebook.imports.update(ready.imported)
         outputs = ready.manifest.outputs
-        return notebook.tasks.add(client, future, options.endpoint, options.name or "", outputs)
+        task = notebook.tasks.add(client, future, options.endpoint, options.name or "", outputs)
+        inputs = list(ready.manifest.captured.values)
+        task.view.cell = {"source": fingerprint(ready.cell.source), "inputs": inputs}
+        return task
     except KeyboardInterrupt:
         _take_back(client, task_id, options.endpoint, line)
 

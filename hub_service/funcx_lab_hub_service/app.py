@@ -32,7 +32,7 @@ from funcx_lab_hub_service.handlers import pattern, routes
 from funcx_lab_hub_service.handlers.base import DROPPED_LIMIT, NoRoute, Services
 from funcx_lab_hub_service.handlers.gate import Gate
 from funcx_lab_hub_service.handlers.poll import PollHandler
-from funcx_lab_hub_service.handlers.stream import StreamHandler
+from funcx_lab_hub_service.handlers.sockets import SocketHandler
 from funcx_lab_hub_service.listening import CappedServer, Ports, bind, connection_limit, tls_context
 from funcx_lab_hub_service.local_endpoint import LocalEndpoint
 from funcx_lab_hub_service.objects import Objects
@@ -266,7 +266,7 @@ class HubService:
     async def _close_connections(self, server: CappedServer) -> None:
         """Let what was accepted be committed and answered, hang up."""
         self._server = None
-        waiting: list[StreamHandler | PollHandler] = [*StreamHandler.open_streams, *PollHandler.open_polls]
+        waiting: list[SocketHandler | PollHandler] = [*SocketHandler.open_sockets, *PollHandler.open_polls]
         for handler in waiting:
             if handler.services is self.services:
                 handler.leave()

@@ -70,6 +70,7 @@ class Endpoints:
         self._reported: dict[str, Environment] = {}
         self._on_delete: list[Callable[[str, str | None], None]] = []
         self._on_revoke: list[Callable[[str, str], None]] = []
+        self._on_change: list[Callable[[str], None]] = []
         self._started = time.time()
 
     def start(self) -> None:
@@ -124,6 +125,7 @@ class Endpoints:
         except sqlite3.IntegrityError:
             raise Conflict(f"Endpoint id {new_id} is already taken.") from None
         self._remember(record)
+        self.tell_changed(record.endpoint_id)
         return record.endpoint_id, token
 
     async def enrol(self, endpoint_id: str, enrolment_token: str, public_key: str) -> str:
@@ -195,6 +197,7 @@ class Endpoints:
         for callback in self._on_delete:
             callback(record.endpoint_id, record.public_key)
         self._tell_revoked(record.endpoint_id, record.public_key)
+        self.tell_changed(record.endpoint_id)
 
     def revoke_keys(self) -> None:
         """Void the key of every agent whose token was revoked; call it every few seconds."""
@@ -219,6 +222,15 @@ class Endpoints:
     def when_revoked(self, callback: Callable[[str, str], None]) -> None:
         """Call ``callback(endpoint_id, public_key)`` whenever the key of an agent becomes void."""
         self._on_revoke.append(callback)
+
+    def when_changed(self, callback: Callable[[str], None]) -> None:
+        """Call ``callback(endpoint_id)`` whenever one comes, goes, or is shown otherwise to somebody."""
+        self._on_change.append(callback)
+
+    def tell_changed(self, endpoint_id: str) -> None:
+        """Let the pages that show the endpoint look at it again."""
+        for callback in self._on_change:
+            callback(endpoint_id)
 
     # --- asking -------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from funcx_lab.protocol.stream import OutcomeItem
 from funcx_lab_hub_service.admission import Admission
 from funcx_lab_hub_service.observer import Observer
 from funcx_lab_hub_service.store import events as event_store
+from funcx_lab_hub_service.store import overview
 from funcx_lab_hub_service.store import tasks as store
 from funcx_lab_hub_service.store.outcomes import Ended, OutcomeWriter, Reconciliation, Verdict
 from funcx_lab_hub_service.store.records import EndpointRecord
@@ -110,6 +111,8 @@ class Facts:
                 self.publish(verdict.ended)
                 crash_point("hub.published")
             done(verdict)
+            if verdict is not None and error is None:
+                self._moved(verdict.requeued)
 
         self._database.submit(operation, committed)
 
@@ -127,6 +130,7 @@ class Facts:
             if result is not None and error is None:
                 crash_point("hub.reconciled")
                 self.publish(result.ended)
+                self._feed.publish_endpoint(endpoint.endpoint_id, moved=True)
             done(result)
 
         self._database.submit(
@@ -166,6 +170,8 @@ class Facts:
             if found is not None and found[0]:
                 crash_point("hub.leased")
             done(found)
+            if found is not None:
+                self._moved([item.task_id for item in found[0]])
 
         self._database.submit(
             lambda connection: store.lease_queued(connection, endpoint.key, session, tags, size_limit),
@@ -176,7 +182,10 @@ class Facts:
         self, endpoint: EndpointRecord, tasks: Sequence[tuple[str, int, str, float, dict[str, Any]]]
     ) -> None:
         """Store that tasks run; it is for people only, so nobody waits for it."""
-        self._log(lambda connection: event_store.store_started(connection, endpoint.key, tasks))
+        self._log(
+            lambda connection: event_store.store_started(connection, endpoint.key, tasks),
+            lambda news: self._moved([task_id for task_id, _ in news]),
+        )
 
     def store_events(
         self,
@@ -199,9 +208,11 @@ class Facts:
         """Log what an endpoint's new condition means for the tasks that somebody follows."""
         self.observer.conditioned(endpoint_id, condition)
         noted = (condition.state, condition.reason, condition.waiting_reason)
-        if self._noted.get(endpoint_id) != noted:
+        moved = self._noted.get(endpoint_id) != noted
+        if moved:
             self._noted[endpoint_id] = noted
             self._note_waits(self._feed.followed())
+        self._feed.publish_endpoint(endpoint_id, moved)
 
     def _note_waits(self, task_ids: Sequence[str]) -> None:
         def show(endpoint_id: str, state: TaskState) -> tuple[TaskState, str]:
@@ -210,9 +221,23 @@ class Facts:
         if task_ids:
             self._log(lambda connection: event_store.store_waits(connection, task_ids, show, self._clock()))
 
-    def _log(self, operation: Callable[[sqlite3.Connection], News]) -> None:
+    def _log(
+        self,
+        operation: Callable[[sqlite3.Connection], News],
+        then: Callable[[News], None] = lambda news: None,
+    ) -> None:
+        def committed(news: News | None, error: object) -> None:
+            self._tell(news or [])
+            then(news or [])
+
         with contextlib.suppress(ServiceUnavailable):  # stopping: these entries are for people only
-            self._database.submit(operation, lambda news, error: self._tell(news or []))
+            self._database.submit(operation, committed)
+
+    def _moved(self, task_ids: Sequence[str]) -> None:
+        """Tell who watches the owners of these tasks."""
+        if task_ids and self._feed.is_watched:
+            for owner, owned in overview.by_owner(self._database.reader, task_ids).items():
+                self._feed.publish_changes(owner, owned)
 
     def _tell(self, news: News) -> None:
         for task_id, events in news:
@@ -221,7 +246,9 @@ class Facts:
     def publish(self, ended: list[Ended]) -> None:
         """Tell subscribers of committed outcomes."""
         groups: dict[tuple[str, str], list[OutcomeItem]] = {}
+        owners: dict[str, list[str]] = {}
         for end in ended:
+            owners.setdefault(end.owner, []).append(end.item.task_id)
             groups.setdefault((end.owner, end.group_id), []).append(end.item)
             self._admission.forget(end.owner, (end.size,))
             if self._feed.is_followed(end.item.task_id):
@@ -229,6 +256,8 @@ class Facts:
         for (owner, group_id), items in groups.items():
             self._feed.publish_outcomes(owner, group_id, items)
         self.observer.ended(ended)
+        for owner, task_ids in owners.items():
+            self._feed.publish_changes(owner, task_ids)
 
 
 def _last_event(end: Ended) -> tuple[int, Event]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from typing import Any
 
 from funcx_lab.protocol.messages import Event
@@ -14,6 +14,10 @@ log = logging.getLogger(__name__)
 GroupCallback = Callable[[list[OutcomeItem]], None]
 TaskCallback = Callable[[OutcomeItem], None]
 EventsCallback = Callable[[list[tuple[int, Event]], bool], None]
+#: ``(changed, gone)``: tasks that came or moved, tasks that were purged
+ChangesCallback = Callable[[Collection[str], Collection[str]], None]
+#: ``(endpoint_id, moved)``: an endpoint changed, and perhaps with it how its tasks are
+EndpointCallback = Callable[[str, bool], None]
 Unsubscribe = Callable[[], None]
 
 
@@ -24,6 +28,8 @@ class Feed:
         self._groups: dict[Hashable, list[Any]] = {}
         self._tasks: dict[Hashable, list[Any]] = {}
         self._events: dict[Hashable, list[Any]] = {}
+        self._owners: dict[Hashable, list[Any]] = {}
+        self._endpoints: dict[Hashable, list[Any]] = {}
         self._on_follow: Callable[[str], None] = lambda task_id: None
 
     def group(self, owner: str, group_id: str, callback: GroupCallback) -> Unsubscribe:
@@ -40,6 +46,14 @@ class Feed:
         self._on_follow(task_id)
         return unsubscribe
 
+    def changes(self, owner: str, callback: ChangesCallback) -> Unsubscribe:
+        """Name the owner's tasks that come, move, end or are purged."""
+        return _subscribe(self._owners, owner, callback)
+
+    def endpoints(self, callback: EndpointCallback) -> Unsubscribe:
+        """Name every endpoint, whoever owns it, that changes."""
+        return _subscribe(self._endpoints, None, callback)
+
     def when_followed(self, callback: Callable[[str], None]) -> None:
         """Call ``callback(task_id)`` whenever somebody begins to follow a task's events."""
         self._on_follow = callback
@@ -51,6 +65,23 @@ class Feed:
     def is_followed(self, task_id: str) -> bool:
         """Whether somebody follows the task's events."""
         return task_id in self._events
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody wants to hear of any owner's tasks."""
+        return bool(self._owners)
+
+    def is_owner_watched(self, owner: str) -> bool:
+        """Whether somebody wants to hear of the owner's tasks."""
+        return owner in self._owners
+
+    def publish_changes(self, owner: str, changed: Collection[str] = (), gone: Collection[str] = ()) -> None:
+        """Tell who watches the owner's tasks."""
+        _tell(self._owners, owner, changed, gone)
+
+    def publish_endpoint(self, endpoint_id: str, moved: bool = False) -> None:
+        """Tell who watches endpoints; ``moved``: its tasks are shown otherwise now."""
+        _tell(self._endpoints, None, endpoint_id, moved)
 
     def publish_outcomes(self, owner: str, group_id: str, items: list[OutcomeItem]) -> None:
         """Tell the group's subscribers and those of each task."""

@@ -63,6 +63,8 @@ class Submitting:
         Ends tasks for which a stored result will do.
     publish : callable
         Told of those ends after their commit.
+    changed : callable, optional
+        Told ``(owner, task ids)`` of what went in, after its commit.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Submitting:
         clock: Callable[[], float],
         outcomes: OutcomeWriter,
         publish: Callable[[list[Ended]], None],
+        changed: Callable[[str, list[str]], None] = lambda owner, task_ids: None,
     ) -> None:
         self._database = database
         self._endpoints = endpoints
@@ -82,6 +85,7 @@ class Submitting:
         self._clock = clock
         self._outcomes = outcomes
         self._publish = publish
+        self._changed = changed
         #: where tasks go ahead of their commit
         self.dispatcher: Dispatcher | None = None
         #: ids whose first insert is in the writer's queue
@@ -132,6 +136,8 @@ class Submitting:
             self._pending -= pending
             inserted, ended = (None, []) if taken is None else taken
             self._publish(ended)
+            if inserted is not None:
+                self._changed(new.owner, [task.task_id for task in new.tasks])
             if inserted is None or not inserted.all_new:
                 self._settle_leases(endpoint_id, new, inserted)
             if answer.cancelled():

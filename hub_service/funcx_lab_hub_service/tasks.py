@@ -17,11 +17,12 @@ from funcx_lab_hub_service.admission import Admission
 from funcx_lab_hub_service.dispatching import Dispatcher
 from funcx_lab_hub_service.facts import Facts, visible_state
 from funcx_lab_hub_service.store import events as event_store
+from funcx_lab_hub_service.store import overview
 from funcx_lab_hub_service.store import results as result_store
 from funcx_lab_hub_service.store import tasks as store
 from funcx_lab_hub_service.store.database import BOOT_SHIFT
 from funcx_lab_hub_service.store.outcomes import Ended, OutcomeWriter
-from funcx_lab_hub_service.store.records import CODES, TaskRecord
+from funcx_lab_hub_service.store.records import CODES, STATES, TaskRecord
 from funcx_lab_hub_service.store.tombstones import is_buried
 from funcx_lab_hub_service.store.users import late_outcomes
 from funcx_lab_hub_service.submitting import Submitting
@@ -80,8 +81,16 @@ class Tasks:
             admission=self._admission,
         )
         self._intake = Submitting(
-            database, endpoints, functions, self._admission, clock, self._outcomes, self.facts.publish
+            database,
+            endpoints,
+            functions,
+            self._admission,
+            clock,
+            self._outcomes,
+            self.facts.publish,
+            feed.publish_changes,
         )
+        endpoints.when_changed(feed.publish_endpoint)
         endpoints.when_deleted(lambda endpoint_id, key: self.facts.end_abandoned())
         self.facts.end_abandoned()  # a crash may have come between the two
 
@@ -246,8 +255,25 @@ class Tasks:
         return store.owned_ids(self._database.reader, principal.user, task_ids)
 
     def counts(self, principal: Principal) -> dict[TaskState, int]:
-        """Return how many of the principal's tasks are in each state."""
-        return store.counts(self._database.reader, principal.user)
+        """Return how many of the principal's tasks are in each state, as people see it."""
+        counts = {STATES[code]: n for code, n in overview.ended_counts(self._database.reader, principal.user)}
+        for endpoint_id, code, n in overview.live_counts(self._database.reader, principal.user):
+            state, _ = visible_state(STATES[code], self._endpoints.condition(endpoint_id))
+            counts[state] = counts.get(state, 0) + n
+        return counts
+
+    def queues(self, principal: Principal) -> dict[str, tuple[int, int]]:
+        """Return how many of the principal's tasks wait and run at each endpoint that has any."""
+        queues: dict[str, tuple[int, int]] = {}
+        for endpoint_id, code, n in overview.live_counts(self._database.reader, principal.user):
+            waiting, running = queues.get(endpoint_id, (0, 0))
+            is_running = STATES[code] is TaskState.RUNNING
+            queues[endpoint_id] = (waiting + n * (not is_running), running + n * is_running)
+        return queues
+
+    def live_at(self, principal: Principal, endpoint_id: str, limit: int) -> list[str]:
+        """Return up to ``limit`` of the principal's live tasks at an endpoint."""
+        return overview.live_at(self._database.reader, principal.user, endpoint_id, limit)
 
     def late_outcomes(self, principal: Principal) -> int:
         """Return how many outcomes came after the principal's tasks had ended; none was ever shown."""

@@ -14,6 +14,7 @@ from funcx_lab_hub_service.handlers import (
     stream,
     submit,
     tasks,
+    watch,
 )
 from funcx_lab_hub_service.handlers.base import Guard
 
@@ -28,6 +29,7 @@ routes: list[tuple[str, type[Guard]]] = [
     *objects.routes,
     *stream.routes,
     *poll.routes,
+    *watch.routes,
 ]
 
 

@@ -162,11 +162,7 @@ class Guard(tornado.web.RequestHandler):
     def answer(self, document: Any, status: int = 200) -> None:
         """Send a JSON document."""
         self.set_status(status)
-        try:
-            body = msgspec.json.encode(document)
-        except (TypeError, RecursionError):
-            body = msgspec.json.encode(_sayable(document))
-        self.finish(body)
+        self.finish(as_json(document))
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Turn what was raised into the one error body."""
@@ -210,6 +206,14 @@ def error_document(error: BaseException | None, status: int = 500) -> dict[str, 
         known = NotFound() if status == NotFound.status else InvalidRequest(f"{error.reason or error}")
         return known.as_document() | {"http_status_code": status}
     return ServiceError().as_document()
+
+
+def as_json(document: Any) -> bytes:
+    """Return a document as JSON; of what JSON cannot say only what it is."""
+    try:
+        return msgspec.json.encode(document)
+    except (TypeError, RecursionError):
+        return msgspec.json.encode(_sayable(document))
 
 
 def _sayable(value: Any, depth: int = _DEPTH) -> Any:

@@ -7,7 +7,9 @@ from typing import Any
 import msgspec
 
 from funcx_lab.errors import FuncxLabError, NotAuthorized, StoreDamaged
+from funcx_lab_hub_service.auth.principals import ENDPOINTS
 from funcx_lab_hub_service.handlers.base import Handler, check_depth
+from funcx_lab_hub_service.handlers.overview import endpoint_documents
 
 
 class NewEndpoint(msgspec.Struct):
@@ -29,22 +31,14 @@ class Enrolment(msgspec.Struct, forbid_unknown_fields=True):
 class EndpointListHandler(Handler):
     """All endpoints of a user."""
 
+    write_scope = ENDPOINTS
+
     def get(self) -> None:
         """Answer the user's endpoints and how they are."""
-        endpoints = self.services.endpoints
-        documents = []
-        for record in endpoints.list(self.principal):
-            status = endpoints.status(self.principal, record.endpoint_id)
-            documents.append(
-                {
-                    "name": record.name,
-                    "endpoint_id": record.endpoint_id,
-                    "state": status["status"],
-                    "reason": status["reason"],
-                    "since": status["since"],
-                    "details": status["details"],
-                }
-            )
+        condition = self.services.endpoints.condition
+        documents = endpoint_documents(self.services, self.principal)
+        for document in documents:
+            document["details"] = condition(document["endpoint_id"]).details
         self.answer({"endpoints": documents})
 
     async def post(self) -> None:
@@ -114,6 +108,8 @@ class GlobusEndpointListHandler(Handler):
 
 class GlobusEndpointHandler(Handler):
     """One endpoint, as a Globus Compute client reads it."""
+
+    write_scope = ENDPOINTS
 
     def get(self, endpoint: str) -> None:
         """Answer the endpoint's name, owner and metadata."""

@@ -43,6 +43,9 @@ class Outbox:
         Called once when the client does not read at all, or cannot be told what it asked for.
     """
 
+    #: see `SLOW` and `STUCK`
+    slow, stuck = SLOW, STUCK
+
     def __init__(self, write: Callable[[bytes], Awaitable[None]], close: Callable[[], None]) -> None:
         self._write = write
         self._close = close
@@ -58,7 +61,7 @@ class Outbox:
     @property
     def is_slow(self) -> bool:
         """Whether the client is behind, so that nothing more should be gathered for it."""
-        return self._queued + self._unsent >= SLOW
+        return self._queued + self._unsent >= self.slow
 
     async def drained(self) -> None:
         """Wait until the client has taken enough."""
@@ -119,9 +122,9 @@ class Outbox:
             return
         size = len(frame)
         self._unsent += size
-        if self._unsent >= SLOW:
+        if self._unsent >= self.slow:
             self._drained.clear()
-        if self._unsent > STUCK:
+        if self._unsent > self.stuck:
             self.give_up()
             return
         asyncio.ensure_future(self._write(frame)).add_done_callback(lambda done: self._sent(done, size))
@@ -130,5 +133,5 @@ class Outbox:
         if not done.cancelled():
             done.exception()  # a connection that broke is told by on_close
         self._unsent -= size
-        if self._unsent < SLOW:
+        if self._unsent < self.slow:
             self._drained.set()

@@ -28,6 +28,7 @@ __all__ = [
     "errors",
     "function",
     "globus_client",
+    "watch",
 ]
 
 _HOMES = {
@@ -57,6 +58,45 @@ def __getattr__(name: str) -> Any:
 def __dir__() -> list[str]:
     """List the public names, imported or not."""
     return sorted({*globals(), *__all__})
+
+
+def watch(
+    tasks: Any = None,
+    *,
+    endpoint: str | None = None,
+    client: FuncXClient | None = None,
+    block: bool | None = None,
+) -> Any:
+    """Show how tasks are, as they go: a live figure in a notebook, text elsewhere, lines in a script.
+
+    Parameters
+    ----------
+    tasks : Future, Task, TaskMap, Executor, str, or an iterable of them
+        What to watch. A string is the id of a task or of a task group.
+    endpoint : str, optional
+        Watch your tasks at an endpoint instead, by name or id: those of now and those to come.
+    client : FuncXClient, optional
+        Whose hub service is asked about ids and the endpoint; a new client by default.
+    block : bool, optional
+        Whether to return only when all have ended. By default where nobody could look on otherwise: in a
+        script, a terminal, and a notebook that runs unattended; not for an endpoint there, which has no end.
+
+    Returns
+    -------
+    Watch
+        ``wait()``, ``cancel()`` and ``close()`` it; the tasks go on without it.
+
+    Raises
+    ------
+    UsageError
+        If there is nothing to watch, or it cannot be watched.
+    TaskNotFound, EndpointNotFound
+        If there is none of that id or name.
+    """
+    # The magics know notebooks; the SDK stays plain Python.
+    from funcx_lab_magics import watch_tasks
+
+    return watch_tasks(tasks, endpoint=endpoint, client=client, block=block)
 
 
 def load_ipython_extension(shell: Any) -> None:

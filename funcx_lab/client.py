@@ -6,11 +6,13 @@ import html
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
+import funcx_lab
 from funcx_lab import legacy
 from funcx_lab.batch import Batch, one_of
 from funcx_lab.calls import Calls
 from funcx_lab.connection import Connection
 from funcx_lab.credentials import find_service
+from funcx_lab.endpoints import Endpoint
 from funcx_lab.errors import FuncxLabError, ServiceTimeout, UsageError
 from funcx_lab.events import EventQueue
 from funcx_lab.futures import TaskFuture
@@ -195,6 +197,20 @@ class FuncXClient(Maps, Calls, Queries):
     def follow(self, task_id: str, after: int = 0) -> EventQueue:
         """Return the task's events behind ``after`` as they come; it ends when the task's log does."""
         return self.connection.follow(task_id, after)
+
+    def endpoint(self, name: str | None = None) -> Endpoint:
+        """Return an endpoint, by name or id; the local one by default, if the service is your own.
+
+        Raises
+        ------
+        UsageError
+            If it must be named.
+        """
+        return Endpoint(self, self.connection.endpoint(name))
+
+    def watch(self, tasks: Any = None, *, endpoint: str | None = None, block: bool | None = None) -> Any:
+        """Show how tasks are, as they go; parameters, value and errors as `funcx_lab.watch`."""
+        return funcx_lab.watch(tasks, endpoint=endpoint, client=self, block=block)
 
     # --- tasks, as ids ----------------------------------------------------------------------------
 

@@ -9,7 +9,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
+import funcx_lab
 from funcx_lab.client import FuncXClient
+from funcx_lab.connection import Connection
 from funcx_lab.environments.check import check_function
 from funcx_lab.errors import UsageError
 from funcx_lab.futures import TaskFuture
@@ -115,6 +117,20 @@ class Executor(concurrent.futures.Executor):
         self._routes: dict[str, Route] = {}
         self._unfinished: set[TaskFuture[Any]] = set()
         self._is_shut_down = False
+
+    @property
+    def connection(self) -> Connection:
+        """To the hub service."""
+        return self._connection
+
+    @property
+    def task_groups(self) -> frozenset[str]:
+        """The groups of its tasks: its own, and one for each map."""
+        return frozenset(self._groups)
+
+    def watch(self) -> Any:
+        """Show how its tasks are, as they go; see `funcx_lab.watch`."""
+        return funcx_lab.watch(self)
 
     def __repr__(self) -> str:
         count = len(self._unfinished)

@@ -65,6 +65,8 @@ class TaskFuture(concurrent.futures.Future[T], Generic[T]):
     refusal: FuncxLabError | None = None
     #: bytes of the outcome, 0 while there is none
     outcome_bytes: int = 0
+    #: Unix seconds at which the service got the task, it started and it ended; 0 if that is not known
+    times: tuple[float, float, float] = (0.0, 0.0, 0.0)
     _seen: str = "pending"
     _item: OutcomeItem | None = None
     _is_accepted: bool = False
@@ -76,6 +78,11 @@ class TaskFuture(concurrent.futures.Future[T], Generic[T]):
         self.endpoint = endpoint
         self._backend = backend
         self._opening = threading.Lock()
+
+    @property
+    def backend(self) -> Backend:
+        """Who cancels and decodes."""
+        return self._backend
 
     # --- for whoever waits ------------------------------------------------------------------------
 
@@ -204,7 +211,7 @@ class TaskFuture(concurrent.futures.Future[T], Generic[T]):
         if item.state == TaskState.CANCELLED.value:
             self.ended_by_cancel()
             return
-        self._seen, self._item = item.state, item
+        self._seen, self._item, self.times = item.state, item, item.times
         self.outcome_bytes = item.object.size if item.object is not None else len(item.payload)
         with contextlib.suppress(concurrent.futures.InvalidStateError):
             if item.state == TaskState.SUCCESS.value:

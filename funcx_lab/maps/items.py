@@ -128,6 +128,11 @@ class ItemFuture(concurrent.futures.Future[T], Generic[T]):
         task.future.add_done_callback(self._task_ended)
 
     @property
+    def task(self) -> MapTask:
+        """The task that computes it."""
+        return self._task
+
+    @property
     def task_id(self) -> str:
         """The id of its task."""
         return self._task.future.task_id

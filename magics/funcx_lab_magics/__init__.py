@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from funcx_lab_magics.watch.show import Watch
 
 
 def load_ipython_extension(shell: Any) -> None:
@@ -17,3 +20,10 @@ def unload_ipython_extension(shell: Any) -> None:
     from funcx_lab_magics.extension import unload
 
     unload(shell)
+
+
+def watch_tasks(tasks: Any, **options: Any) -> Watch:
+    """Show how tasks are, as they go; parameters, value and errors as `funcx_lab.watch`."""
+    from funcx_lab_magics.watch.show import watch
+
+    return watch(tasks, **options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from IPython.core.profiledir import ProfileDir
 
 from funcx_lab import accounts, credentials
 from funcx_lab.config import Service
-from funcx_lab.errors import NotAuthenticated
+from funcx_lab.errors import NotAuthenticated, NotFound
 from funcx_lab.record_lists import FunctionList
 from funcx_lab_magics.commands import account
 
@@ -260,15 +261,64 @@ def test_logins_that_cannot_be(notebook: Any, elsewhere: Path, line: str, text: 
 # --- dashboard ------------------------------------------------------------------------------------
 
 
-def test_there_is_no_dashboard_yet_and_it_says_so(notebook: Any) -> None:
-    shown = notebook.good("%funcx dashboard").result
-    assert shown.caption.startswith("There is no dashboard yet")
-    assert "no dashboard yet" in notebook.run("%funcx dashboard --url").stderr
+@pytest.fixture
+def dashboards(notebook: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = {"dashboards": [{"name": "tasks", "title": "Task stream"}, {"name": "queue", "title": "Queue"}]}
+    transport = SimpleNamespace(json=lambda method, path: {("GET", "/dash/list"): listed}[method, path])
+    monkeypatch.setattr(notebook.client.connection, "transport", transport)
+    monkeypatch.setenv("JPY_SESSION_NAME", "/home/someone/work.ipynb")
 
 
-def test_every_line_that_the_dashboard_names_exists(notebook: Any) -> None:
-    for line, _ in notebook.good("%funcx dashboard").result.rows:
-        assert line.split()[1] in notebook.good("%funcx").stdout
+@pytest.mark.usefixtures("dashboards")
+def test_a_dashboard_is_facts_for_jupyterlab_and_words_elsewhere(
+    notebook: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = "%funcx dashboard queue --theme dark --height 300 --endpoint held"
+    shown = notebook.good(line).result
+    bundle = shown._repr_mimebundle_()
+    assert bundle["application/vnd.funcx.dashboard.v1+json"] == {
+        "name": "queue",
+        "height": 300,
+        "theme": "dark",
+        "endpoint": "e-2",
+    }
+    assert "funcx-lab dashboard" in bundle["text/plain"]
+    assert "funcx-lab dashboard" in bundle["text/html"]
+    monkeypatch.delenv("JPY_SESSION_NAME")
+    assert set(shown._repr_mimebundle_()) == {"text/plain", "text/html"}
+
+
+@pytest.mark.usefixtures("dashboards")
+def test_dashboards_are_listed(notebook: Any) -> None:
+    assert notebook.good("%funcx dashboard --list").result.rows == [
+        ["tasks", "Task stream"],
+        ["queue", "Queue"],
+    ]
+    assert notebook.good("%funcx dashboard").result.facts == {"name": "tasks", "height": 480}
+
+
+@pytest.mark.usefixtures("dashboards")
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("nowhere", "There are: tasks, queue"),
+        ("--height 5", "120 to 4000"),
+        ("--endpoint nowhere", "There is no endpoint 'nowhere'"),
+        ("--theme pink", "invalid choice"),
+    ],
+)
+def test_dashboards_that_cannot_be(notebook: Any, line: str, text: str) -> None:
+    ran = notebook.run(f"%funcx dashboard {line}")
+    assert text in ran.stdout + ran.stderr
+
+
+def test_a_service_without_dashboards_is_told(notebook: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_such_route(method: str, path: str) -> None:
+        raise NotFound
+
+    transport = SimpleNamespace(json=no_such_route)
+    monkeypatch.setattr(notebook.client.connection, "transport", transport)
+    assert "this hub service has no dashboards" in notebook.run("%funcx dashboard").stderr
 
 
 # --- last -----------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from funcx_lab_magics.commands import (
     attach,
     cite,
     config,
+    dashboard,
     endpoints,
     env,
     explain,
@@ -32,6 +33,7 @@ _SUBJECTS = (
     sessions,
     config,
     account,
+    dashboard,
 )
 #: Every subcommand by its name.
 COMMANDS: dict[str, Command] = {

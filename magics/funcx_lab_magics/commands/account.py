@@ -1,4 +1,4 @@
-"""``%funcx login``, ``logout``, ``whoami`` and ``dashboard``: which hub service, and who you are there."""
+"""``%funcx login``, ``logout`` and ``whoami``: which hub service, and who you are there."""
 
 from __future__ import annotations
 
@@ -77,24 +77,6 @@ def _source(notebook: Notebook, service: Service) -> str:
     return "it is your own" if service.embedded else _chosen_first(notebook) or "the saved login"
 
 
-def _dashboard_arguments(parser: Parser) -> None:
-    parser.add_argument("--url", action="store_true", help="give its address")
-
-
-def _dashboard(notebook: Notebook, options: argparse.Namespace) -> Table | None:
-    if options.url:
-        raise UsageError("%funcx dashboard: the hub service has no dashboard yet, so there is no address.")
-    rows = (
-        ("%funcx endpoints", "your endpoints and how they are"),
-        ("%funcx status ENDPOINT", "workers, waiting tasks and trouble of one"),
-        ("%funcx tasks", "your tasks, the newest first"),
-        ("%funcx attach TASK", "one task, live"),
-        ("%funcx logs -f TASK", "what a task prints"),
-        ("%funcx functions", "your functions"),
-    )
-    return Table("There is no dashboard yet; what there is", ("line", "what it shows"), rows)
-
-
 def _nothing(parser: Parser) -> None:
     """Add no arguments."""
 
@@ -103,5 +85,4 @@ COMMANDS = (
     Command("login", "Use a hub service that runs elsewhere, from now on.", _login_arguments, _login),
     Command("logout", "Forget the saved hub service.", _nothing, _logout),
     Command("whoami", "Say who you are, and at which hub service.", _nothing, _whoami),
-    Command("dashboard", "Say what there is to watch.", _dashboard_arguments, _dashboard),
 )

@@ -47,7 +47,10 @@ export class FuncX implements IFuncX {
       status: status => this._setStatus(status),
       message: message => this._hear(message),
       opened: () => this._followers.opened(),
-      closed: () => this._followers.closed(),
+      closed: () => {
+        this._followers.closed();
+        this._reload.closed();
+      },
       poll: () => this._poll()
     });
   }

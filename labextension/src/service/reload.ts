@@ -14,8 +14,10 @@ const LIVE: readonly TaskState[] = [
   'waiting-for-launch',
   'running'
 ];
-/** The first message of a watch holds so many live tasks at most. */
+/** The first messages of a watch hold so many live tasks at most. */
 const FIRST = 500;
+/** They have come after so many milliseconds. */
+const SETTLE_MS = 1000;
 /** So few tasks are asked for one by one. */
 const FEW = 20;
 /** So many pages are read at most, and this often. */
@@ -30,19 +32,30 @@ export class Reload {
     private readonly _changed: (ids: readonly string[]) => void
   ) {}
 
-  /** A new watch begins: its first message tells what is live. */
+  /** A new watch begins: its first messages tell what is live. */
   expectFirst(): void {
-    this._expecting = true;
+    this._first = [];
+    clearTimeout(this._settling);
+    this._settling = setTimeout(() => this._judgeFirst(), SETTLE_MS);
   }
 
-  /** The watch told tasks; if it is the first message, what it left out is asked for. */
+  /** The watch told tasks. */
   heard(tasks: readonly ITask[]): void {
-    if (!this._expecting) {
-      return;
-    }
-    this._expecting = false;
-    const outside = this._book.liveOutside(new Set(tasks.map(task => task.task_id)));
-    if (tasks.filter(isLive).length >= FIRST || outside.length > 0) {
+    this._first?.push(...tasks);
+  }
+
+  /** The watch is closed. */
+  closed(): void {
+    this._first = null;
+    clearTimeout(this._settling);
+  }
+
+  /** Ask for what the first messages left out: more live tasks, or the ends of those that this page took for live. */
+  private _judgeFirst(): void {
+    const first = this._first ?? [];
+    this._first = null;
+    const outside = this._book.liveOutside(new Set(first.map(task => task.task_id)));
+    if (first.filter(isLive).length >= FIRST || outside.length > 0) {
       this.ask();
     }
   }
@@ -103,7 +116,8 @@ export class Reload {
     this._changed(this._book.merge(tasks, false));
   }
 
-  private _expecting = false;
+  private _first: ITask[] | null = null;
+  private _settling: ReturnType<typeof setTimeout> | undefined;
   private _timer: ReturnType<typeof setTimeout> | null = null;
   private _read = 0;
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any, Protocol
 
+from funcx_lab.looks import task_bundle
 from funcx_lab_magics.page.front_end import can_update
 from funcx_lab_magics.tasks import Task
 
@@ -52,12 +53,20 @@ class ManifestLine:
             self._add(note)
             return
         self._shell.display_pub.publish(
-            data={"text/plain": self._manifest.text(note), "text/html": self._manifest.html(note)},
+            data=self._bundle(note),
             metadata=self._metadata,
             transient={"display_id": self._display_id},
             update=self._is_shown,
         )
         self._is_shown, self._note = True, note
+
+    def _bundle(self, note: str) -> dict[str, Any]:
+        """Return the line; once its task has a name, a JupyterLab can go on with it without the kernel."""
+        text, markup = self._manifest.text(note), self._manifest.html(note)
+        facts = self._metadata["funcx"]
+        if "task_id" not in facts:
+            return {"text/plain": text, "text/html": markup}
+        return task_bundle(text, markup, {**facts, "view": "line"})
 
     def _add(self, note: str) -> None:
         """Show what is new where nothing can change that was shown."""

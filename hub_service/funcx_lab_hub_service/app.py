@@ -7,28 +7,40 @@ import contextlib
 import json
 import logging
 import os
+import secrets
 import socket
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tornado.web
 
 import funcx_lab
 from funcx_lab.config import write_private
 from funcx_lab.crash_points import crash_point
-from funcx_lab.errors import ConfigError, NotAuthenticated, ServiceStartError, ServiceUnavailable
+from funcx_lab.errors import (
+    ConfigError,
+    MissingExtra,
+    NotAuthenticated,
+    ServiceStartError,
+    ServiceUnavailable,
+)
 from funcx_lab.locks import take_lock
 from funcx_lab.protocol.stream import STREAM_LIMIT
 from funcx_lab_hub_service.admission import Admission, Quotas
 from funcx_lab_hub_service.audit import Audit
 from funcx_lab_hub_service.auth.principals import Principal
+from funcx_lab_hub_service.auth.sessions import Sessions
 from funcx_lab_hub_service.auth.tokens import Tokens
 from funcx_lab_hub_service.config import ServiceConfig
+from funcx_lab_hub_service.dashboards.entrance import routes as dashboard_routes
+from funcx_lab_hub_service.dashboards.history import History
+from funcx_lab_hub_service.dashboards.mount import Dashboards
 from funcx_lab_hub_service.endpoints import Endpoints
 from funcx_lab_hub_service.feed import Feed
 from funcx_lab_hub_service.forwarder.forwarder import Forwarder
 from funcx_lab_hub_service.functions import Functions
-from funcx_lab_hub_service.handlers import pattern, routes
+from funcx_lab_hub_service.handlers import pages, pattern, routes
 from funcx_lab_hub_service.handlers.base import DROPPED_LIMIT, NoRoute, Services
 from funcx_lab_hub_service.handlers.gate import Gate
 from funcx_lab_hub_service.handlers.poll import PollHandler
@@ -36,6 +48,7 @@ from funcx_lab_hub_service.handlers.sockets import SocketHandler
 from funcx_lab_hub_service.listening import CappedServer, Ports, bind, connection_limit, tls_context
 from funcx_lab_hub_service.local_endpoint import LocalEndpoint
 from funcx_lab_hub_service.objects import Objects
+from funcx_lab_hub_service.sharing import Sharing
 from funcx_lab_hub_service.store.backup import Backups
 from funcx_lab_hub_service.store.boot import is_copy
 from funcx_lab_hub_service.store.database import Database
@@ -44,6 +57,9 @@ from funcx_lab_hub_service.store.tasks import live_by_owner
 from funcx_lab_hub_service.sweeping import DAY_S, Ages, Sweeper
 from funcx_lab_hub_service.tasks import Tasks
 from funcx_lab_hub_service.vitals import end_with
+
+if TYPE_CHECKING:
+    from funcx_lab_hub_service.auth.jupyterhub import JupyterHub
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +133,8 @@ class HubService:
         self._started.push_async_callback(self.database.close)
         await self.database.start()
         self.damage = self.database.damage
-        self.tokens = Tokens(self.database)
+        self.hub = self._join_hub()
+        self.tokens = Tokens(self.database, hub=self.hub)
         self.services = self._wire()
         sweeper = None if self.damage else self._sweeper()
         if config.home is not None:
@@ -140,13 +157,18 @@ class HubService:
         """Build the rules on the store and the forwarder on the rules."""
         config, database = self.config, self.database
         feed = Feed()
-        functions = Functions(database)
-        endpoints = Endpoints(database)
+        sharing = Sharing(database)
+        sharing.start()
+        functions = Functions(database, sharing)
+        endpoints = Endpoints(database, sharing)
         endpoints.start()
         quotas = Quotas(config.user_tasks, config.user_bytes, config.all_tasks)
         open_tasks = live_by_owner(database.reader) if quotas.any else {}
         admission = Admission(quotas, open_tasks, self.reserve.check)
         tasks = Tasks(database, endpoints, functions, feed, admission=admission)
+        history = tasks.facts.observer = History()
+        self.dashboards = Dashboards(database, endpoints, history, config.prefix)
+        self._started.push_async_callback(self.dashboards.stop)
         if not self.damage and is_copy(database.reader):
             tasks.facts.end_doubtful()
         self.forwarder = Forwarder(
@@ -180,7 +202,24 @@ class HubService:
                 notice=self.database.notice,
             ),
             audit=self.audit,
+            sharing=sharing,
+            sessions=Sessions(),
+            hub=self.hub,
         )
+
+    def _join_hub(self) -> JupyterHub | None:
+        """Return the JupyterHub that this is a service of, if it is one."""
+        if not self.config.jupyterhub:
+            return None
+        try:  # the extra's packages are needed by such a service only
+            from funcx_lab_hub_service.auth.jupyterhub import JupyterHub
+        except ImportError as err:
+            raise MissingExtra(
+                f"A service of JupyterHub needs `pip install 'funcx-lab[jupyterhub]'` ({err})."
+            ) from err
+        hub = JupyterHub(fresh_s=self.config.jupyterhub_fresh_s)
+        self._started.push_async_callback(hub.stop)
+        return hub
 
     def _sweeper(self) -> Sweeper:
         """Return what sweeps; made before anything writes down a time of this life."""
@@ -248,6 +287,7 @@ class HubService:
             chunk_size=_CHUNK,
             idle_connection_timeout=_IDLE_S,
             body_timeout=_BODY_S,
+            xheaders=config.jupyterhub,  # its proxy tells whom it speaks for
         )
         server.cap(connection_limit())
         self._started.push_async_callback(self._close_connections, server)
@@ -255,12 +295,17 @@ class HubService:
 
     def _application(self) -> tornado.web.Application:
         return tornado.web.Application(
-            [(pattern(self.config.prefix + path), handler) for path, handler in routes],
+            [
+                (pattern(self.config.prefix + path), handler)
+                for path, handler in [*routes, *pages, *dashboard_routes]
+            ],
             default_handler_class=NoRoute,
             services=self.services,
+            dashboards=self.dashboards,
             websocket_max_message_size=STREAM_LIMIT,
             websocket_ping_interval=_PING_S,
             log_function=_log_request,
+            cookie_secret=secrets.token_bytes(32),
         )
 
     async def _close_connections(self, server: CappedServer) -> None:

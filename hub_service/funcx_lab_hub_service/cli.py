@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import funcx_lab
@@ -19,7 +20,7 @@ from funcx_lab.errors import ConfigError, FuncxLabError, ServiceStartError
 from funcx_lab.launch import keep_private
 from funcx_lab_hub_service import maintenance
 from funcx_lab_hub_service.app import HubService
-from funcx_lab_hub_service.config import ServiceConfig
+from funcx_lab_hub_service.config import ServiceConfig, jupyterhub_settings
 from funcx_lab_hub_service.listening import raise_descriptor_limit
 from funcx_lab_hub_service.unpickling import refuse_unpickling
 from funcx_lab_hub_service.vitals import end_with_threads
@@ -132,7 +133,8 @@ def _config(options: argparse.Namespace) -> ServiceConfig:
         data = options.data.absolute()
     else:
         raise ConfigError("A stand-alone hub service needs --data DIRECTORY; the local one --embedded.")
-    return ServiceConfig(
+    hub = {} if options.embedded or options.command != "serve" else jupyterhub_settings(os.environ)
+    config = ServiceConfig(
         data=data,
         home=directory,
         host=options.host,
@@ -140,6 +142,7 @@ def _config(options: argparse.Namespace) -> ServiceConfig:
         certfile=options.certfile,
         keyfile=options.keyfile,
         public_hosts=tuple(options.public_host),
+        jupyterhub_fresh_s=options.jupyterhub_fresh,
         forwarder_host=options.forwarder_host,
         forwarder_port=options.forwarder_port,
         user=getpass.getuser(),
@@ -153,6 +156,7 @@ def _config(options: argparse.Namespace) -> ServiceConfig:
         user_bytes=_limit(options, options.user_bytes),
         all_tasks=_limit(options, options.all_tasks),
     )
+    return replace(config, **hub | {"public_hosts": config.public_hosts + hub.get("public_hosts", ())})
 
 
 def _limit(options: argparse.Namespace, number: int) -> int | None:
@@ -176,6 +180,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--forwarder-host", help="address that agents dial, if it is not --host")
     parser.add_argument("--forwarder-port", type=_port, default=0)
+    parser.add_argument(
+        "--jupyterhub-fresh",
+        type=_positive,
+        default=5.0,
+        metavar="SECONDS",
+        help="as a service of JupyterHub: ask it for a token again after so long",
+    )
     _add_limits(parser)
     _add_upkeep(parser)
     parser.add_argument("--ready-fd", type=int, help="descriptor for one line of JSON once it listens")
@@ -236,9 +247,9 @@ def _reserve(options: argparse.Namespace) -> int:
 
 def _add_upkeep(parser: argparse.ArgumentParser) -> None:
     upkeep = parser.add_argument_group("how long things are kept")
-    upkeep.add_argument("--ttl-days", type=_days, default=14.0, help="a task that has not ended expires")
+    upkeep.add_argument("--ttl-days", type=_positive, default=14.0, help="a task that has not ended expires")
     upkeep.add_argument(
-        "--retention-days", type=_days, default=30.0, help="an ended task is purged; its id stays used"
+        "--retention-days", type=_positive, default=30.0, help="an ended task is purged; its id stays used"
     )
     upkeep.add_argument(
         "--backup-minutes", type=_number, default=15.0, help="between two backups of the database; 0 for none"
@@ -258,11 +269,11 @@ def _number(text: str) -> float:
     return number
 
 
-def _days(text: str) -> float:
-    days = _number(text)
-    if not days:
+def _positive(text: str) -> float:
+    number = _number(text)
+    if not number:
         raise argparse.ArgumentTypeError("a number above 0")
-    return days
+    return number
 
 
 def _port(text: str) -> int:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from funcx_lab.errors import ConfigError
 from funcx_lab.protocol.payload import PAYLOAD_LIMIT
@@ -33,6 +36,12 @@ class ServiceConfig:
         Further values of the ``Host`` header that are served, e.g. ``"funcx.example.org"``.
     prefix : str
         Path below which every route is, e.g. ``"/services/funcx"``; ``""`` for none.
+    jupyterhub : bool
+        Whether it is a service of a JupyterHub, which then says who its users are.
+    jupyterhub_fresh_s : float
+        JupyterHub is asked again for a token after so many seconds.
+    public_url : str
+        Where JupyterHub says that browsers find it; ``""`` if it does not say.
     forwarder_host : str, optional
         Address that agents dial, when it is not ``host``.
     forwarder_port : int
@@ -64,6 +73,9 @@ class ServiceConfig:
     keyfile: Path | None = None
     public_hosts: tuple[str, ...] = ()
     prefix: str = ""
+    jupyterhub: bool = False
+    jupyterhub_fresh_s: float = 5.0
+    public_url: str = ""
     forwarder_host: str | None = None
     forwarder_port: int = 0
     user: str = "me"
@@ -113,6 +125,35 @@ class ServiceConfig:
                 f"Without TLS the hub service listens on loopback only, not on {self.host!r}: tokens would "
                 "cross the network in clear. Give --certfile and --keyfile, or --host 127.0.0.1."
             )
+
+
+def jupyterhub_settings(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return the settings that JupyterHub's environment gives to one of its services; none elsewhere.
+
+    A single-user server has many of these variables, too, but never the name of a service.
+
+    Raises
+    ------
+    ConfigError
+        If it is a service without an address: nobody could reach it.
+    """
+    if not environment.get("JUPYTERHUB_SERVICE_NAME"):
+        return {}
+    address = urlsplit(environment.get("JUPYTERHUB_SERVICE_URL", ""))
+    if not address.hostname or not address.port:
+        raise ConfigError(
+            "A service of JupyterHub needs a `url` in jupyterhub_config.py, `http://127.0.0.1:10101` "
+            "for instance."
+        )
+    public = environment.get("JUPYTERHUB_PUBLIC_URL", "")
+    return {
+        "jupyterhub": True,
+        "host": address.hostname,
+        "port": address.port,
+        "prefix": environment.get("JUPYTERHUB_SERVICE_PREFIX", "").rstrip("/"),
+        "public_url": public.rstrip("/"),
+        "public_hosts": (urlsplit(public).netloc,) if public else (),
+    }
 
 
 def is_loopback(host: str) -> bool:

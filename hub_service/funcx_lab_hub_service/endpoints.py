@@ -12,12 +12,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from funcx_lab.errors import Conflict, EndpointNotFound, InvalidName, InvalidRequest, NotAuthenticated
+from funcx_lab.errors import (
+    Conflict,
+    EndpointNotFound,
+    InvalidName,
+    InvalidRequest,
+    NotAuthenticated,
+    NotAuthorized,
+)
 from funcx_lab.protocol.environment import Environment
 from funcx_lab.protocol.states import EndpointState
-from funcx_lab_hub_service.access import may
+from funcx_lab_hub_service.access import Verb, may
 from funcx_lab_hub_service.auth import tokens
+from funcx_lab_hub_service.sharing import Sharing
 from funcx_lab_hub_service.store import endpoints as store
+from funcx_lab_hub_service.store import shares as share_store
 from funcx_lab_hub_service.store import tokens as token_store
 from funcx_lab_hub_service.store.records import EndpointRecord
 
@@ -58,10 +67,14 @@ class Endpoints:
     ----------
     database : Database
         Where they are.
+    sharing : Sharing, optional
+        With whom they are shared.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, sharing: Sharing | None = None) -> None:
         self._database = database
+        self._sharing = sharing or Sharing(database)
+        self._sharing.when_changed(lambda thing, thing_id: self.tell_changed(thing_id))
         self._records: dict[str, EndpointRecord] = {}
         self._by_name: dict[tuple[str, str], str] = {}
         self._by_key: dict[str, str] = {}
@@ -180,11 +193,12 @@ class Endpoints:
         EndpointNotFound
             As `resolve`.
         """
-        record = self.resolve(principal, name_or_id)
+        record = self.resolve(principal, name_or_id, "delete")
 
         def operation(connection: sqlite3.Connection) -> None:
             now = time.time()
             store.delete(connection, record.key, now)
+            share_store.remove_all(connection, "endpoint", record.key)
             token_store.revoke_endpoint(connection, record.endpoint_id, now)
 
         await self._database.write(operation)
@@ -192,6 +206,7 @@ class Endpoints:
         self._by_name.pop((record.owner, record.name), None)
         self._conditions.pop(record.endpoint_id, None)
         self._reported.pop(record.endpoint_id, None)
+        self._sharing.forget("endpoint", record.key)
         if record.public_key is not None:
             self._by_key.pop(record.public_key, None)
         for callback in self._on_delete:
@@ -234,26 +249,63 @@ class Endpoints:
 
     # --- asking -------------------------------------------------------------------------------------
 
-    def resolve(self, principal: Principal, name_or_id: str) -> EndpointRecord:
-        """Return the principal's endpoint of that name or id.
+    def resolve(self, principal: Principal, name_or_id: str, verb: Verb = "read") -> EndpointRecord:
+        """Return the endpoint of that name or id that the principal may do ``verb`` to.
+
+        A name is that of the principal's own endpoint, else of the one that somebody shares with them.
+        Where several share one of that name, ``owner/name`` tells them apart.
 
         Raises
         ------
         EndpointNotFound
             If there is none, or it is another's.
+        NotAuthorized
+            If it is shared with the principal, and this is for its owner only.
+        InvalidRequest
+            If several are shared under that name.
         """
-        endpoint_id = self._by_name.get((principal.user, name_or_id), name_or_id)
-        record = self._records.get(endpoint_id)
-        if record is None or not may(principal, "read", record.owner, record.endpoint_id):
+        record = self._find(principal, name_or_id)
+        if record is None or not self._may(principal, "read", record):
             raise EndpointNotFound(
                 f"There is no endpoint {name_or_id!r}, or it is not yours; `funcx-lab status` lists yours."
             )
+        if not self._may(principal, verb, record):
+            raise NotAuthorized(
+                f"Endpoint {record.name!r} belongs to {record.owner!r}, who alone may do this."
+            )
         return record
 
+    def _may(self, principal: Principal, verb: Verb, record: EndpointRecord) -> bool:
+        shares = self._sharing.of("endpoint", record.key)
+        return may(principal, verb, record.owner, record.endpoint_id, shares)
+
+    def _find(self, principal: Principal, name_or_id: str) -> EndpointRecord | None:
+        own = self._records.get(self._by_name.get((principal.user, name_or_id), name_or_id))
+        if own is not None:
+            return own
+        owner, slash, name = name_or_id.rpartition("/")
+        if slash:
+            return self._records.get(self._by_name.get((owner, name), ""))
+        shared = [
+            record
+            for record in self._records.values()
+            if record.name == name and self._may(principal, "read", record)
+        ]
+        if len(shared) > 1:
+            owners = ", ".join(sorted(f"{record.owner}/{name}" for record in shared))
+            raise InvalidRequest(f"Several endpoints {name!r} are shared with you; say which: {owners}.")
+        return shared[0] if shared else None
+
     def list(self, principal: Principal) -> list[EndpointRecord]:
-        """Return the principal's endpoints, oldest first."""
-        mine = (record for record in self._records.values() if record.owner == principal.user)
-        return sorted(mine, key=lambda record: record.key)
+        """Return the endpoints that the principal may use, their own and shared ones, oldest first."""
+        seen = (record for record in self._records.values() if self._may(principal, "submit", record))
+        return sorted(seen, key=lambda record: record.key)
+
+    def sharing(self, principal: Principal, record: EndpointRecord) -> dict[str, Any]:
+        """Return whose it is, and for its owner with whom it is shared, as a JSON document."""
+        shared = record.owner != principal.user
+        shares = () if shared else sorted(self._sharing.of("endpoint", record.key))
+        return {"owner": record.owner, "shared": shared, "shared_with": [str(share) for share in shares]}
 
     def status(self, principal: Principal, name_or_id: str) -> dict[str, Any]:
         """Return the condition as a JSON document.

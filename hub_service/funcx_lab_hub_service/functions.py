@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 import time
 import uuid
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from funcx_lab.errors import FunctionNotFound, InvalidRequest, PayloadTooLarge
+from funcx_lab.errors import FunctionNotFound, InvalidRequest, NotAuthorized, PayloadTooLarge
 from funcx_lab.protocol.messages import FunctionBody
-from funcx_lab_hub_service.access import may
+from funcx_lab_hub_service.access import Verb, may
+from funcx_lab_hub_service.sharing import Sharing
 from funcx_lab_hub_service.store import functions as store
+from funcx_lab_hub_service.store import shares as share_store
 from funcx_lab_hub_service.store.database import NewWork
 from funcx_lab_hub_service.store.records import FunctionRecord
 
@@ -35,10 +38,13 @@ class Functions:
     ----------
     database : Database
         Where they are.
+    sharing : Sharing, optional
+        With whom they are shared.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, sharing: Sharing | None = None) -> None:
         self._database = database
+        self._sharing = sharing or Sharing(database)
         self._records: OrderedDict[str, FunctionRecord] = OrderedDict()
         self._bodies: OrderedDict[str, FunctionBody] = OrderedDict()
         self._bodies_size = 0
@@ -71,13 +77,15 @@ class Functions:
         operation = NewWork(lambda connection: store.insert(connection, new, body))
         return str(await self._database.write(operation))
 
-    def get(self, principal: Principal, function_id: str) -> FunctionRecord:
-        """Return a function of the principal's.
+    def get(self, principal: Principal, function_id: str, verb: Verb = "read") -> FunctionRecord:
+        """Return a function of the principal's, or one that is shared with them.
 
         Raises
         ------
         FunctionNotFound
             If there is none of that id, or it is another's.
+        NotAuthorized
+            If it is shared with the principal, and this is for its owner only.
         """
         record = self._records.get(function_id)
         if record is None:
@@ -86,11 +94,20 @@ class Functions:
                 self._records[function_id] = record
                 if len(self._records) > _CACHE_RECORDS:
                     self._records.popitem(last=False)
-        if record is None or not may(principal, "read", record.owner):
+        if record is None or not self._may(principal, "read", record):
             raise FunctionNotFound(
                 f"There is no function {function_id!r}, or it is not yours; register it first."
             )
+        if not self._may(principal, verb, record):
+            raise NotAuthorized(
+                f"Function {record.name!r} belongs to {record.owner!r}, who alone may do this."
+            )
         return record
+
+    def _may(self, principal: Principal, verb: Verb, record: FunctionRecord) -> bool:
+        if principal.user == record.owner:  # nobody's shares need be looked up
+            return may(principal, verb, record.owner)
+        return may(principal, verb, record.owner, shares=self._sharing.of("function", record.key))
 
     def list(self, principal: Principal) -> list[FunctionRecord]:
         """Return the principal's functions, newest first."""
@@ -104,9 +121,15 @@ class Functions:
         FunctionNotFound
             As `get`.
         """
-        record = self.get(principal, function_id)
-        await self._database.write(lambda connection: store.delete(connection, record.key, time.time()))
+        record = self.get(principal, function_id, "delete")
+
+        def operation(connection: sqlite3.Connection) -> None:
+            store.delete(connection, record.key, time.time())
+            share_store.remove_all(connection, "function", record.key)
+
+        await self._database.write(operation)
         self._records.pop(function_id, None)
+        self._sharing.forget("function", record.key)
 
     def body(self, function_id: str) -> FunctionBody | None:
         """Return a function as it travels to an endpoint; for the forwarder, which has checked nothing."""

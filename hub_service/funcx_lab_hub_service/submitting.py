@@ -21,8 +21,9 @@ from funcx_lab.errors import (
 from funcx_lab.protocol.messages import LABEL_LIMIT, LONGEST_S, RETRIES_LIMIT, SESSION_NAME, TaskOptions
 from funcx_lab.protocol.stream import NewTask, Refusal
 from funcx_lab.requirements import why_not
-from funcx_lab_hub_service.access import may_create
+from funcx_lab_hub_service.access import check_scope, may_create
 from funcx_lab_hub_service.admission import Admission
+from funcx_lab_hub_service.auth.principals import SUBMIT
 from funcx_lab_hub_service.dispatching import Dispatcher, Offer
 from funcx_lab_hub_service.store import objects as object_store
 from funcx_lab_hub_service.store import tasks as store
@@ -104,9 +105,10 @@ class Submitting:
         """Take in tasks; see `Tasks.submit`."""
         if not may_create(principal, "task"):
             raise NotAuthorized("An endpoint's own token cannot submit tasks.")
+        check_scope(principal, SUBMIT)
         _check_options(options)
-        target = self._endpoints.resolve(principal, endpoint)
-        function = self._functions.get(principal, function_id)
+        target = self._endpoints.resolve(principal, endpoint, "submit")
+        function = self._functions.get(principal, function_id, "submit")
         taken, refused = self._sift(principal, tasks)
         if not taken:
             return _settled(refused)

@@ -13,7 +13,9 @@ from funcx_lab.errors import TaskGone, TaskNotFound
 from funcx_lab.protocol.messages import Event, TaskOptions
 from funcx_lab.protocol.states import TaskState
 from funcx_lab.protocol.stream import NewTask, OutcomeItem, Refusal, TaskCall
+from funcx_lab_hub_service.access import check_scope
 from funcx_lab_hub_service.admission import Admission
+from funcx_lab_hub_service.auth.principals import SUBMIT
 from funcx_lab_hub_service.dispatching import Dispatcher
 from funcx_lab_hub_service.facts import Facts, visible_state
 from funcx_lab_hub_service.store import events as event_store
@@ -136,7 +138,14 @@ class Tasks:
     # --- cancelling ---------------------------------------------------------------------------------
 
     async def cancel(self, principal: Principal, task_ids: Iterable[str]) -> list[str]:
-        """Cancel tasks; return those that are cancelled now, whether by this call or before."""
+        """Cancel tasks; return those that are cancelled now, whether by this call or before.
+
+        Raises
+        ------
+        NotAuthorized
+            If the principal may only look.
+        """
+        check_scope(principal, SUBMIT)
         task_ids = list(task_ids)
         answer: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
 

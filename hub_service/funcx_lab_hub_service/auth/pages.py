@@ -1,27 +1,97 @@
-"""Who looks at a page: a browser, or a program that shows a token as everywhere else."""
+"""Who looks at a page: a browser with a session, or a program that shows a token as everywhere else."""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
 
-from funcx_lab.errors import NotAuthenticated
+from funcx_lab.errors import FuncxLabError
 
 if TYPE_CHECKING:
     import tornado.httputil
 
     from funcx_lab_hub_service.auth.principals import Principal
+    from funcx_lab_hub_service.auth.sessions import Session
+    from funcx_lab_hub_service.config import ServiceConfig
     from funcx_lab_hub_service.handlers.base import Services
+
+#: The header and the cookie that carry a session's second secret, which a page of another origin cannot read.
+XSRF_HEADER, XSRF_COOKIE = "X-XSRFToken", "_xsrf"
+_SAFE = ("GET", "HEAD")
 
 
 async def page_principal(services: Services, request: tornado.httputil.HTTPServerRequest) -> Principal | None:
-    """Return who asks for a page; None if nobody is logged in.
+    """Return who asks for a page or its WebSocket; None if nobody is logged in.
 
-    The token of the ``Authorization`` header counts when there is one, else the session's cookie.
+    The token of the ``Authorization`` header counts when there is one, else the session's cookie. None,
+    too, for an address that is not ours and for what a page of another origin asks with our cookie.
     """
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer":
+    if request.headers.get("Host", "").lower() not in services.hosts:
+        return None
+    token = _token(services, request)
+    if not token:
         return None
     try:
-        return services.tokens.verify(token.strip())
-    except NotAuthenticated:
+        asking = services.tokens.renew(token)
+        if asking is not None:
+            await asking
+        return services.tokens.verify(token)
+    except FuncxLabError:
         return None
+
+
+def session_of(services: Services, request: tornado.httputil.HTTPServerRequest) -> Session | None:
+    """Return the session of a request's cookie, unless a page of another origin may be behind it."""
+    morsel = request.cookies.get(cookie_name(services.config))
+    session = None if morsel is None else services.sessions.find(morsel.value)
+    if session is None or not _is_own_page(services, request):
+        return None
+    if request.method not in _SAFE:
+        shown = request.headers.get(XSRF_HEADER, "")
+        if not hmac.compare_digest(shown.encode(), session.xsrf.encode()):
+            return None
+    return session
+
+
+def cookie_name(config: ServiceConfig) -> str:
+    """Return the name of the session's cookie: services on ports of one host share the browser's jar."""
+    return f"funcx-lab-{hashlib.sha256(str(config.data).encode()).hexdigest()[:8]}"
+
+
+def login_address(services: Services, request: tornado.httputil.HTTPServerRequest) -> str:
+    """Return the path that logs a browser in and leads back to what it asked for."""
+    return f"{services.config.prefix}/login?next={quote(request.uri or '', safe='')}"
+
+
+def own_path(config: ServiceConfig, path: str) -> str:
+    """Return ``path`` if it leads into this service, else the path of its dashboards.
+
+    Nobody is sent elsewhere by a link to the login page.
+    """
+    good = path.startswith(f"{config.prefix}/") and not path.startswith("//")
+    if good and path.isascii() and path.isprintable() and not set(path) & {"\\", " "}:
+        return path
+    return f"{config.prefix}/dash/"
+
+
+def _token(services: Services, request: tornado.httputil.HTTPServerRequest) -> str:
+    header = request.headers.get("Authorization")
+    if header is None:
+        session = session_of(services, request)
+        return "" if session is None else session.token
+    scheme, _, token = header.partition(" ")
+    return token.strip() if scheme.lower() in ("bearer", "token") else ""
+
+
+def _is_own_page(services: Services, request: tornado.httputil.HTTPServerRequest) -> bool:
+    """Whether a page of ours asks, or a person who follows a link; a WebSocket always has an origin."""
+    origin = request.headers.get("Origin")
+    if origin is not None:
+        return urlsplit(origin).netloc.lower() in services.hosts
+    if request.headers.get("Upgrade", "").lower() == "websocket":
+        return False
+    site = request.headers.get("Sec-Fetch-Site", "none")
+    navigates = request.method == "GET" and request.headers.get("Sec-Fetch-Mode", "") == "navigate"
+    return site in ("none", "same-origin") or navigates

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Literal, cast
 
 from funcx_lab.errors import NotAuthenticated, NotFound
@@ -13,6 +13,7 @@ from funcx_lab_hub_service.auth.principals import Principal
 from funcx_lab_hub_service.store import tokens as store
 
 if TYPE_CHECKING:
+    from funcx_lab_hub_service.auth.jupyterhub import JupyterHub
     from funcx_lab_hub_service.store.database import Database
     from funcx_lab_hub_service.store.tokens import TokenRecord
 
@@ -42,11 +43,19 @@ class Tokens:
         Holds the hashes.
     clock : callable
         Monotonic seconds, for the age of what is in memory.
+    hub : JupyterHub, optional
+        Who verifies the tokens that are not ours.
     """
 
-    def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Callable[[], float] = time.monotonic,
+        hub: JupyterHub | None = None,
+    ) -> None:
         self._database = database
         self._clock = clock
+        self._hub = hub
         self._hot: dict[str, tuple[float, Principal]] = {}
 
     async def create(
@@ -72,6 +81,18 @@ class Tokens:
         )
         return token
 
+    def renew(self, token: str) -> Awaitable[None] | None:
+        """Return what to wait for before `verify` can tell; None for nothing.
+
+        Raises
+        ------
+        TooManyRequests
+            If JupyterHub would have to be asked for too many tokens.
+        """
+        if self._hub is None or token.startswith(PREFIX):
+            return None
+        return self._hub.renew(token)
+
     def verify(self, token: str) -> Principal:
         """Return who shows ``token``.
 
@@ -79,7 +100,11 @@ class Tokens:
         ------
         NotAuthenticated
             If it is wrong or revoked.
+        NotAuthorized, ServiceUnavailable
+            If JupyterHub says so, or nothing.
         """
+        if self._hub is not None and not token.startswith(PREFIX):
+            return self._hub.verify(token)
         now = self._clock()
         hot = self._hot.get(token)
         if hot is not None and now - hot[0] < FRESH_S:

@@ -8,9 +8,11 @@ from funcx_lab_hub_service.handlers import (
     endpoints,
     functions,
     globus_tasks,
+    login,
     objects,
     poll,
     service,
+    shares,
     stream,
     submit,
     tasks,
@@ -23,14 +25,19 @@ routes: list[tuple[str, type[Guard]]] = [
     *service.routes,
     *functions.routes,
     *endpoints.routes,
+    *shares.routes,
     *submit.routes,
     *tasks.routes,
     *globus_tasks.routes,
     *objects.routes,
     *stream.routes,
     *poll.routes,
+    *login.routes,
     *watch.routes,
 ]
+
+#: What browsers see, beside the dashboards.
+pages: list[tuple[str, type[Guard]]] = [*login.pages]
 
 
 def pattern(path: str) -> str:

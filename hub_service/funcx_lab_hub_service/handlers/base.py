@@ -24,10 +24,15 @@ from funcx_lab.errors import (
     ServiceUnavailable,
     TooManyRequests,
 )
+from funcx_lab_hub_service.access import check_scope
+from funcx_lab_hub_service.auth.pages import session_of
+from funcx_lab_hub_service.auth.principals import READ, SUBMIT
 
 if TYPE_CHECKING:
     from funcx_lab_hub_service.audit import Audit
+    from funcx_lab_hub_service.auth.jupyterhub import JupyterHub
     from funcx_lab_hub_service.auth.principals import Principal
+    from funcx_lab_hub_service.auth.sessions import Sessions
     from funcx_lab_hub_service.auth.tokens import Tokens
     from funcx_lab_hub_service.config import ServiceConfig
     from funcx_lab_hub_service.endpoints import Endpoints
@@ -35,6 +40,7 @@ if TYPE_CHECKING:
     from funcx_lab_hub_service.functions import Functions
     from funcx_lab_hub_service.handlers.gate import Gate
     from funcx_lab_hub_service.objects import Objects
+    from funcx_lab_hub_service.sharing import Sharing
     from funcx_lab_hub_service.tasks import Tasks
 
 logger = logging.getLogger(__name__)
@@ -81,6 +87,10 @@ class Services:
     hosts: set[str]
     gate: Gate
     audit: Audit
+    sharing: Sharing
+    sessions: Sessions
+    #: None unless this is a service of a JupyterHub
+    hub: JupyterHub | None = None
 
 
 class Guard(tornado.web.RequestHandler):
@@ -90,6 +100,10 @@ class Guard(tornado.web.RequestHandler):
     public = False
     #: routes that an agent may use with its own token say so here
     for_agents = False
+    #: routes that a browser may use with its session's cookie say so here
+    for_pages = False
+    #: what JupyterHub must have granted to who reads, and to who does anything else
+    read_scope, write_scope = READ, SUBMIT
     principal: Principal
     #: what the client showed, unless the route is public
     token = ""
@@ -106,10 +120,40 @@ class Guard(tornado.web.RequestHandler):
     def prepare(self) -> Awaitable[None] | None:
         """Check address and token before anything of the body is kept."""
         try:
+            asking = None if self.public else self.services.tokens.renew(self.shown_token())
+        except FuncxLabError as err:
+            self.refuse(self.turned_away(err))
+            return None
+        if asking is not None:
+            return self._admit_after(asking)
+        self._try_to_admit()
+        return None
+
+    async def _admit_after(self, asking: Awaitable[None]) -> None:
+        """Let JupyterHub say who this is; others have their turn meanwhile."""
+        await asking
+        self._try_to_admit()
+
+    def _try_to_admit(self) -> None:
+        try:
             self.admit()
         except FuncxLabError as err:
             self.refuse(self.turned_away(err))
-        return None
+
+    def shown_token(self) -> str:
+        """Return the token of the header or, where pages are served, the one behind the session's cookie.
+
+        Raises
+        ------
+        NotAuthenticated
+            If there is none.
+        """
+        if self.for_pages and "Authorization" not in self.request.headers:
+            session = session_of(self.services, self.request)
+            if session is None:
+                raise NotAuthenticated("Log in first, or send the header `Authorization: Bearer <token>`.")
+            return session.token
+        return _bearer(self.request.headers)
 
     def turned_away(self, error: FuncxLabError) -> FuncxLabError:
         """Write down who is not let in, and return what to answer."""
@@ -130,11 +174,13 @@ class Guard(tornado.web.RequestHandler):
             )
         self.services.gate.check_open()
         if not self.public:
-            self.token = _bearer(self.request.headers)
+            self.token = self.shown_token()
             self.principal = self.services.tokens.verify(self.token)
             if self.principal.kind == "endpoint" and not self.for_agents:
                 raise NotAuthorized("An agent's token does not open this route.")
             self.services.gate.check_rate(self.principal)
+            reads = self.request.method in ("GET", "HEAD")
+            check_scope(self.principal, self.read_scope if reads else self.write_scope)
 
     def refuse(self, error: FuncxLabError) -> None:
         """Tell the error behind the body, or at once if that is too long or of unknown length.
@@ -258,7 +304,7 @@ def announced_length(headers: tornado.httputil.HTTPHeaders) -> int | None:
 
 def _bearer(headers: tornado.httputil.HTTPHeaders) -> str:
     scheme, _, token = headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token:
+    if scheme.lower() not in ("bearer", "token") or not token:  # JupyterHub's clients say `token`
         raise NotAuthenticated("This route needs the header `Authorization: Bearer <token>`.")
     return token.strip()
 

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from funcx_lab.errors import FuncxLabError, NotAuthenticated, ServiceError
+from funcx_lab.errors import FuncxLabError, NotAuthenticated, NotAuthorized, ServiceError
 from funcx_lab.protocol.stream import (
     Cancelled,
     CancelTasks,
@@ -244,10 +244,17 @@ class Conversation:
 
 
 async def revoked(services: Services, token: str) -> None:
-    """Return soon after ``token`` was revoked."""
+    """Return soon after ``token`` was revoked, or stands for somebody in other groups and roles."""
+    first = services.tokens.verify(token)
     while True:
         await asyncio.sleep(FRESH_S)
         try:
-            services.tokens.verify(token)
-        except NotAuthenticated:
+            asking = services.tokens.renew(token)
+            if asking is not None:
+                await asking
+            if services.tokens.verify(token) != first:
+                return
+        except (NotAuthenticated, NotAuthorized):
             return
+        except FuncxLabError as err:
+            logger.debug("it cannot be told now whether a token works: %s", err)

@@ -11,6 +11,7 @@ import msgspec
 from funcx_lab.errors import TaskGone, TaskGroupNotFound, TaskNotFound
 from funcx_lab.protocol.payload import is_payload
 from funcx_lab.protocol.states import TaskState
+from funcx_lab_hub_service.auth.principals import READ
 from funcx_lab_hub_service.handlers.base import Handler
 
 if TYPE_CHECKING:
@@ -103,6 +104,8 @@ class GlobusTaskHandler(GlobusTasks):
 
 class BatchStatusHandler(GlobusTasks):
     """Many tasks at once."""
+
+    write_scope = READ  # it only looks
 
     async def post(self) -> None:
         """Answer each task; one that is not there is told as failed, the others still come."""

@@ -26,7 +26,9 @@ class ObjectHandler(Guard):
     async def prepare(self) -> None:
         """Check the right to upload before the first byte is kept."""
         self._block = bytearray()
-        super().prepare()
+        asking = super().prepare()
+        if asking is not None:
+            await asking
         if self.request.method == "PUT" and not self.refused:
             upload = self.services.objects.upload
             try:

@@ -24,9 +24,7 @@ def endpoint_documents(services: Services, principal: Principal) -> list[dict[st
             {
                 "name": record.name,
                 "endpoint_id": record.endpoint_id,
-                "owner": record.owner,
-                "shared": record.owner != principal.user,
-                "shared_with": [],
+                **endpoints.sharing(principal, record),
                 "state": str(condition.state),
                 "status": str(condition.state),
                 "reason": condition.reason or condition.waiting_reason,

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from funcx_lab.protocol.framing import join_frames, split_frames
 from funcx_lab.protocol.stream import STREAM_LIMIT, client_codec
+from funcx_lab_hub_service.auth.principals import READ
 from funcx_lab_hub_service.handlers.base import Handler
 from funcx_lab_hub_service.handlers.conversation import Conversation, revoked
 from funcx_lab_hub_service.handlers.outbox import SLOW, Outbox
@@ -31,6 +32,7 @@ class PollHandler(Handler):
     #: all polls that wait, to be answered when the service stops
     open_polls: ClassVar[set[PollHandler]] = set()
     body_limit = 2 * STREAM_LIMIT
+    write_scope = READ  # who may only look, is refused each submit and cancel
 
     async def post(self) -> None:
         """Take in the messages; answer when all are answered and there is something to tell."""

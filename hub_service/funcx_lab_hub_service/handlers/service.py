@@ -29,7 +29,7 @@ class VersionHandler(Handler):
 class WhoAmIHandler(Handler):
     """Who the token stands for, and what is wrong with the service's database or worth knowing of it."""
 
-    for_agents = True
+    for_agents = for_pages = True
 
     def get(self) -> None:
         """Answer user, kind and endpoint."""

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import tornado.web
 import tornado.websocket
 
-from funcx_lab.errors import InvalidRequest, NotAuthorized
+from funcx_lab.errors import FuncxLabError, InvalidRequest, NotAuthorized
 from funcx_lab_hub_service.handlers.base import Guard
 from funcx_lab_hub_service.handlers.conversation import revoked
 
@@ -73,4 +73,9 @@ class SocketHandler(Guard, tornado.websocket.WebSocketHandler):
 
     async def _close_when_revoked(self) -> None:
         await revoked(self.services, self.token)
-        self.close(POLICY, "the token was revoked")
+        try:
+            self.services.tokens.verify(self.token)
+        except FuncxLabError:
+            self.close(POLICY, "the token was revoked")
+        else:
+            self.close(RESTART, "come again: your groups or your roles have changed")

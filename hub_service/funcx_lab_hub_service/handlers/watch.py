@@ -14,6 +14,7 @@ _MESSAGE_LIMIT = 16 * 1024
 class WatchHandler(SocketHandler):
     """One page."""
 
+    for_pages = True
     max_message_size = _MESSAGE_LIMIT
     _page: Page | None = None
 

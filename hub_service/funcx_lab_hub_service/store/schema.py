@@ -137,6 +137,19 @@ def m003_reuse(database: sqlite_utils.Database) -> None:
         database.execute(statement)
 
 
+#: A ``holder`` is a user or a group; groups are JupyterHub's.
+_SHARES = """
+CREATE TABLE shares (thing TEXT NOT NULL, key INTEGER NOT NULL, holder TEXT NOT NULL, name TEXT NOT NULL,
+    created REAL NOT NULL, PRIMARY KEY (thing, key, holder, name)) WITHOUT ROWID
+"""
+
+
+@_migrations()
+def m004_shares(database: sqlite_utils.Database) -> None:
+    """Make room for endpoints and functions that others may use."""
+    database.execute(_SHARES)
+
+
 def pending(connection: sqlite3.Connection) -> list[str]:
     """Return the migrations that a database in use needs; none for a new one.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import tornado.web
 from jupyter_server.utils import url_path_join
 
-from funcx_lab_labextension.machine import MachineActionHandler, MachineHandler
+from funcx_lab_labextension.machine import MachineActionHandler, MachineHandler, MachineServiceHandler
 from funcx_lab_labextension.notebooks import NotebooksHandler
 from funcx_lab_labextension.relay import ApiHandler, DashboardHandler, make_client
 from funcx_lab_labextension.service import Finder
@@ -38,6 +38,7 @@ def routes(base_url: str) -> list[tuple[Any, ...]]:
         (path("status"), StatusHandler, shared),
         (path("machine/endpoints"), MachineHandler, shared),
         (path("machine/endpoints/([^/]+)/(start|stop)"), MachineActionHandler, shared),
+        (path("machine/service/start"), MachineServiceHandler, shared),
         (path("notebooks"), NotebooksHandler, shared),
         (path("api/(v3/watch)"), ApiSocket, shared),
         (path("api/(.*)"), ApiHandler, shared),

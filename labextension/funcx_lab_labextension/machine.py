@@ -1,4 +1,4 @@
-"""The endpoints that are configured on the Jupyter server's machine: list, start, stop.
+"""What can be started and stopped on the Jupyter server's machine: endpoints, and the local hub service.
 
 The commands of ``funcx-endpoint`` do it, as in a terminal; the endpoint's program is never imported.
 """
@@ -46,6 +46,17 @@ class MachineActionHandler(Handler):
         done = await _run(_ACTION_S, action, "--json", name)
         state = "running" if action == "start" else "stopped"
         self.answer({"name": name, "state": state, "reason": str(done.get("reason") or "")})
+
+
+class MachineServiceHandler(Handler):
+    """``funcx-lab/machine/service/start``: for who stopped their own hub service and is back."""
+
+    @tornado.web.authenticated
+    @authorized
+    async def post(self) -> None:
+        """Answer when it runs."""
+        service = await self.finder.start()
+        self.answer({"service": service.alias})
 
 
 def _is_installed() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -69,6 +70,17 @@ def body_of(error: BaseException | None, status: int = ServiceError.status) -> t
 def with_advice(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return an error body of the hub service with what to ``try``."""
     return {**document, "try": advice(str(document.get("code")))}
+
+
+def page_of(document: Mapping[str, Any]) -> str:
+    """Return an error body as a page, for a frame in which a person would otherwise see JSON."""
+    said = (html.escape(str(document.get(name) or "")) for name in ("message", "try"))
+    text = "".join(f"<p>{words}</p>" for words in said if words)
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>funcx-lab</title>'
+        "<style>:root{color-scheme:light dark}body{font:14px system-ui,sans-serif;margin:2em}</style>"
+        f'<main role="alert">{text}</main></html>'
+    )
 
 
 def advice(code: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import tornado.web
 from jupyter_server.auth.decorator import authorized
@@ -16,7 +17,7 @@ import funcx_lab
 from funcx_lab.config import Service
 from funcx_lab.errors import NotAuthenticated, NotFound, ServiceError, ServiceTimeout, ServiceUnreachable
 from funcx_lab_labextension.handlers import Handler, tail_of
-from funcx_lab_labextension.problems import with_advice
+from funcx_lab_labextension.problems import page_of, with_advice
 from funcx_lab_labextension.service import Finder
 from funcx_lab_labextension.table import is_dashboard, methods_of, passed_query
 
@@ -218,6 +219,16 @@ class DashboardHandler(RelayHandler):
     def content_security_policy(self) -> str:
         """Let pages of this server frame the answer."""
         return "frame-ancestors 'self'"
+
+    def answer(self, document: Any, status: int = 200) -> None:
+        """Send an error as a page to who expects one."""
+        if "text/html" not in self.request.headers.get("Accept", ""):
+            super().answer(document, status)
+            return
+        self.set_status(status)
+        self.set_header("Content-Type", "text/html; charset=utf-8")
+        self.set_header("Cache-Control", "no-store")
+        self.finish(page_of(document))
 
     @tornado.web.authenticated
     @authorized

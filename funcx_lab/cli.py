@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import funcx_lab
-from funcx_lab import cli_tasks
+from funcx_lab import cli_people, cli_tasks
 from funcx_lab.accounts import log_in, read_token, who_am_i
 from funcx_lab.config import Service, home, read_json
 from funcx_lab.credentials import check_address, configured_service, forget_profile, profile_path
@@ -80,6 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
     child.add_argument("--no-browser", action="store_true", help="do not open a browser")
     child.add_argument("--port", type=int, default=8888, help="port to try first (default: 8888)")
     cli_tasks.add_commands(add)
+    cli_people.add_commands(add)
     return parser
 
 

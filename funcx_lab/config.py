@@ -28,11 +28,14 @@ class Service:
         The bearer token; never shown in a repr.
     embedded : bool
         Whether it is this user's own on loopback, which may be started again when it is gone.
+    user : str
+        Whose token it is, where that is known: JupyterHub gives each server of a user another token.
     """
 
     url: str
     token: str = field(repr=False)
     embedded: bool = False
+    user: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "url", self.url.rstrip("/"))

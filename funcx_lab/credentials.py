@@ -57,7 +57,6 @@ def configured_service(url: str | None = None, token: str | None = None) -> Serv
     if found := os.environ.get("FUNCX_LAB_URL"):
         return _service(found, _token_for(found), "FUNCX_LAB_URL")
     if found := os.environ.get("FUNCX_LAB_JUPYTERHUB_URL"):
-        # JupyterHub's token goes to this address only: its spawner chose both.
         return _service(found, os.environ.get("JUPYTERHUB_API_TOKEN"), "FUNCX_LAB_JUPYTERHUB_URL")
     if profile := _profile():
         return _service(profile[0], profile[1], str(profile_path()))
@@ -106,10 +105,22 @@ def _profile() -> tuple[str, str] | None:
 def _token_for(url: str) -> str | None:
     """Return the token kept for this very address; one meant for another address is never sent to it."""
     meant_for = os.environ.get("FUNCX_LAB_URL", url)
-    if (token := os.environ.get("FUNCX_LAB_TOKEN")) and meant_for.rstrip("/") == url.rstrip("/"):
+    if (token := os.environ.get("FUNCX_LAB_TOKEN")) and _same(meant_for, url):
+        return token
+    if _is_jupyterhub(url) and (token := os.environ.get("JUPYTERHUB_API_TOKEN")):
         return token
     profile = _profile()
-    return profile[1] if profile and profile[0].rstrip("/") == url.rstrip("/") else None
+    return profile[1] if profile and _same(profile[0], url) else None
+
+
+def _is_jupyterhub(url: str) -> bool:
+    """Whether JupyterHub's token may be sent there: its spawner chose both, and it goes nowhere else."""
+    found = os.environ.get("FUNCX_LAB_JUPYTERHUB_URL")
+    return found is not None and _same(found, url)
+
+
+def _same(one: str, other: str) -> bool:
+    return one.rstrip("/") == other.rstrip("/")
 
 
 def check_address(url: str, source: str = "URL") -> None:
@@ -134,4 +145,5 @@ def _service(url: str, token: str | None, source: str) -> Service:
             f"There is no token for {url} ({source}). "
             f"Give token=, set FUNCX_LAB_TOKEN, or run `funcx-lab login {url}`."
         )
-    return Service(url, token)
+    theirs = _is_jupyterhub(url) and token == os.environ.get("JUPYTERHUB_API_TOKEN")
+    return Service(url, token, user=os.environ.get("JUPYTERHUB_USER", "") if theirs else "")

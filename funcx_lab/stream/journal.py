@@ -68,10 +68,14 @@ _decode = msgspec.msgpack.Decoder(_Added | _Settled).decode
 
 
 def journal_directory(service: Service) -> Path | None:
-    """Return where the journals for a service and a token are, or None if they can be nowhere."""
+    """Return where the journals for a service and a token are, or None if they can be nowhere.
+
+    A JupyterHub's tokens share those of their user: the server that is spawned next goes on with them.
+    """
     host = "local"
     if not service.embedded:
-        secret = hashlib.sha256(f"{service.url}\n{service.token}".encode()).hexdigest()[:16]
+        who = f"user {service.user}" if service.user else service.token
+        secret = hashlib.sha256(f"{service.url}\n{who}".encode()).hexdigest()[:16]
         host = f"{urlsplit(service.url).hostname or ''}-{secret}"
     try:
         parent = home() / "journal"

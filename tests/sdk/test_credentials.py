@@ -37,6 +37,19 @@ def test_jupyterhub_alone_is_not_ours(monkeypatch) -> None:
     assert find_service().embedded
 
 
+def test_jupyterhubs_token_is_sent_to_its_address_only(monkeypatch) -> None:
+    monkeypatch.setenv("FUNCX_LAB_JUPYTERHUB_URL", URL + "/")
+    monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "j")
+    monkeypatch.setenv("JUPYTERHUB_USER", "ada")
+    # as an endpoint that was enrolled there finds the service again
+    assert find_service(URL) == Service(URL, "j")
+    assert find_service().user == find_service(URL).user == "ada"
+    for other in ("https://hub.example/services/other", "https://hub.example.org/services/funcx"):
+        with pytest.raises(ConfigError, match="no token"):
+            find_service(other)
+    assert find_service(URL, "a token of my own").user == ""
+
+
 def test_a_token_is_sent_only_where_it_belongs(monkeypatch) -> None:
     monkeypatch.setenv("FUNCX_LAB_URL", "https://env.example")
     monkeypatch.setenv("FUNCX_LAB_TOKEN", "e")

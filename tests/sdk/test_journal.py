@@ -210,6 +210,20 @@ def test_services_and_tokens_have_directories_of_their_own(tmp_path, monkeypatch
     assert journal_directory(Service("http://127.0.0.1:2", "one", embedded=True)) == directories[3]
 
 
+def test_a_server_that_is_spawned_again_goes_on_with_its_users_journals(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("FUNCX_LAB_HOME", str(tmp_path))
+    url = "https://hub.example.org/services/funcx"
+    before, after = Service(url, "one", user="ada"), Service(url, "two", user="ada")
+    assert journal_directory(before) == journal_directory(after)
+    others = [Service(url, "one", user="eve"), Service(url, "one"), Service(url + "x", "one", user="ada")]
+    assert journal_directory(before) not in [journal_directory(other) for other in others]
+    journal = Journal(journal_directory(before))
+    journal.add(tasks(1))
+    journal.close()
+    (entry,) = Journal(journal_directory(after)).adopt()
+    assert entry.task.task_id == "1"
+
+
 CHILD = """
 import os, sys
 from pathlib import Path

@@ -83,11 +83,9 @@ export class Connection {
       return; // a later check decides
     }
     if (status.state === 'online') {
-      const step = this._socket === null ? this._course.well() : null;
-      // With the watch, its hello makes the page online, so that everything is there when it is said.
-      this._listener.status(step?.do === 'poll' ? status : { ...status, state: undefined });
-      if (step !== null) {
-        this._take(step);
+      this._status = status;
+      if (this._socket === null) {
+        this._take(this._course.well());
       }
       return;
     }
@@ -109,6 +107,7 @@ export class Connection {
         since = Date.now();
         this._greeted = true;
         this._course.greeted();
+        this._listener.status(this._status);
         this._listener.message(message);
         this._listener.opened();
         this._seen();
@@ -142,6 +141,7 @@ export class Connection {
     const turn = ++this._turn;
     try {
       await this._listener.poll();
+      this._listener.status(this._status);
     } catch {
       // The check that follows says what is wrong.
     }
@@ -180,6 +180,8 @@ export class Connection {
   private readonly _course = new Course(Math.random);
   private _socket: WebSocket | null = null;
   private _greeted = false;
+  /** What the last good status said; told once what it promises is there. */
+  private _status: Partial<IServiceStatus> = {};
   private _paused = false;
   private _timer = 0;
   private _hiding = 0;

@@ -151,7 +151,7 @@ export class FuncX implements IFuncX {
     switch (message.type) {
       case 'hello':
         this._reload.expectFirst();
-        this._setStatus({ state: 'online', user: message.user, readOnly: Boolean(message.read_only), problem: null });
+        this._setStatus({ user: message.user, readOnly: Boolean(message.read_only) });
         break;
       case 'endpoints':
         this._setEndpoints(message.endpoints);

@@ -17,11 +17,7 @@ export function problemOf(status: number, body: string, trans: ITranslate): IPro
     return readProblem(document);
   }
   if (status === 401 || status === 403) {
-    return {
-      code: 'JUPYTER_LOGIN',
-      message: trans.__('The Jupyter server does not know this browser any more.'),
-      try: trans.__('Reload the page and log in again.')
-    };
+    return loggedOut(trans);
   }
   return {
     code: `HTTP_${status}`,
@@ -36,6 +32,15 @@ export function noExtension(trans: ITranslate): IProblem {
     code: NO_EXTENSION,
     message: trans.__('This Jupyter server lacks the server extension of funcx-lab.'),
     try: trans.__('Where the Jupyter server runs: `%1`. Then restart JupyterLab.', PIP_LINE)
+  };
+}
+
+/** Return the problem that the browser has to log in to the Jupyter server again. */
+export function loggedOut(trans: ITranslate): IProblem {
+  return {
+    code: 'JUPYTER_LOGIN',
+    message: trans.__('The Jupyter server does not know this browser any more.'),
+    try: trans.__('Reload the page and log in again.')
   };
 }
 

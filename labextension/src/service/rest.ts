@@ -6,12 +6,15 @@ import { ServerConnection } from '@jupyterlab/services';
 import { FuncXError } from '../tokens';
 import type { IMachineEndpoint, IProblem, ITask, ITaskPage, TaskState } from '../tokens';
 import type { Document, ITranslate, NumberedEvent } from './documents';
-import { noExtension, problemOf, unreachable } from './problems';
+import { loggedOut, noExtension, problemOf, unreachable } from './problems';
 
 /** What the Jupyter server's extension is mounted at, below the server's base URL. */
 const ROOT = 'funcx-lab';
 /** The service's own limit of a page of tasks. */
 export const PAGE = 1000;
+
+/** Codes with which the server extension refuses a browser. */
+const REFUSALS: ReadonlySet<string> = new Set(['NOT_AUTHORIZED', 'NOT_AUTHENTICATED', 'JUPYTER_LOGIN']);
 
 type Arguments = { readonly [name: string]: string | number | null | undefined };
 
@@ -39,7 +42,12 @@ export class Rest {
     try {
       return await this.get('status');
     } catch (error) {
-      throw problemIn(error).code === 'HTTP_404' ? new FuncXError(noExtension(this._trans)) : error;
+      const { code } = problemIn(error);
+      if (code === 'HTTP_404') {
+        throw new FuncXError(noExtension(this._trans));
+      }
+      // This route answers whoever is logged in.
+      throw REFUSALS.has(code) ? new FuncXError(loggedOut(this._trans)) : error;
     }
   }
 
@@ -110,7 +118,8 @@ export class Rest {
 
   /** Send a JSON document; return the answer's. */
   send<T = Document>(method: 'POST' | 'PUT' | 'DELETE', path: string, body: unknown): Promise<T> {
-    return this._request(path, { method, body: JSON.stringify(body) });
+    const headers = { 'Content-Type': 'application/json' };
+    return this._request(path, { method, headers, body: JSON.stringify(body) });
   }
 
   private async _request<T>(path: string, init: RequestInit): Promise<T> {
@@ -131,7 +140,7 @@ export class Rest {
       return (text ? JSON.parse(text) : {}) as T;
     } catch {
       // A login page, or a proxy's own page, with status 200.
-      throw new FuncXError(problemOf(403, '', this._trans));
+      throw new FuncXError(loggedOut(this._trans));
     }
   }
 }

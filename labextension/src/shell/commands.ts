@@ -213,7 +213,7 @@ function line(task: ITask): string {
 }
 
 async function sure(title: string, text: string, words: IWords): Promise<boolean> {
-  const buttons = [Dialog.cancelButton({ label: words.__('Keep') }), Dialog.warnButton({ label: words.__('Cancel') })];
+  const buttons = [Dialog.cancelButton({ label: words.__('Keep') }), Dialog.warnButton({ label: words.__('Cancel Task') })];
   return (await showDialog({ title, body: text, buttons, defaultButton: 0 })).button.accept;
 }
 

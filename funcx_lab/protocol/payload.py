@@ -51,12 +51,16 @@ class Header(msgspec.Struct, frozen=True, array_like=True):
         Bytes of each part; part 0 is the body.
     sha256 : bytes
         Digest over the parts in order.
+    inputs : list
+        Of arguments that are pickled, for people: name or position, bytes (None if unknown), type.
+        Left out of the bytes where empty.
     """
 
     format: str
     python: str
     lengths: list[int]
     sha256: bytes
+    inputs: list[tuple[str | int, int | None, str]] = []
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -94,7 +98,13 @@ class Payload:
         return iter(self.chunks)
 
 
-def pack(format: str, parts: Sequence[Buffer], *, python: str = PYTHON) -> Payload:
+def pack(
+    format: str,
+    parts: Sequence[Buffer],
+    *,
+    python: str = PYTHON,
+    inputs: Sequence[tuple[str | int, int | None, str]] = (),
+) -> Payload:
     """Return a payload of ``parts``; part 0 is the body.
 
     Parameters
@@ -105,14 +115,17 @@ def pack(format: str, parts: Sequence[Buffer], *, python: str = PYTHON) -> Paylo
         Contiguous buffers; they are referred to, not copied.
     python : str
         ``"major.minor"`` of the Python that made them.
+    inputs : sequence
+        See `Header`.
     """
-    if len(parts) == 1 and type(parts[0]) is bytes and len(parts[0]) < _SMALL:
+    if not inputs and len(parts) == 1 and type(parts[0]) is bytes and len(parts[0]) < _SMALL:
         return _pack_small(format, parts[0], python)
     views = [_bytes_of(part) for part in parts]
     digest = hashlib.sha256()
     for view in views:
         digest.update(view)
-    header = _encode(Header(format, python, [view.nbytes for view in views], digest.digest()))
+    facts = (format, python, [view.nbytes for view in views], digest.digest())
+    header = _encode((*facts, inputs) if inputs else facts)
     chunks: list[Buffer] = [_PREFIX.pack(MAGIC, VERSION, len(header)), header]
     position = _PREFIX.size + len(header)
     for view in views:
@@ -132,7 +145,7 @@ def _bytes_of(part: Buffer) -> memoryview:
 
 
 def _pack_small(format: str, body: bytes, python: str) -> Payload:
-    header = _encode(Header(format, python, [len(body)], hashlib.sha256(body).digest()))
+    header = _encode((format, python, [len(body)], hashlib.sha256(body).digest()))
     size = _PREFIX.size + len(header)
     gap = _ZEROS[: -size % _ALIGN]
     return Payload((b"".join((_PREFIX.pack(MAGIC, VERSION, len(header)), header, gap, body)),))

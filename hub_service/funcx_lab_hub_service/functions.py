@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import sqlite3
 import time
 import uuid
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from funcx_lab.errors import FunctionNotFound, InvalidRequest, NotAuthorized, PayloadTooLarge
 from funcx_lab.protocol.messages import FunctionBody
+from funcx_lab.protocol.readable import source_of
 from funcx_lab_hub_service.access import Verb, may
 from funcx_lab_hub_service.sharing import Sharing
 from funcx_lab_hub_service.store import functions as store
@@ -29,6 +31,21 @@ FORMATS = frozenset({"funcx-lab", "globus", "globus-source"})
 _CACHE_BYTES = 32 * 1024 * 1024
 #: Records of functions that were used lately.
 _CACHE_RECORDS = 10_000
+
+
+class About(NamedTuple):
+    """What people can be told of a function.
+
+    Attributes
+    ----------
+    source : str or None
+        Its plain source, if that is known.
+    parameters : list of str
+        The names of its positional parameters, as far as they are known.
+    """
+
+    source: str | None
+    parameters: list[str]
 
 
 class Functions:
@@ -130,6 +147,41 @@ class Functions:
         await self._database.write(operation)
         self._records.pop(function_id, None)
         self._sharing.forget("function", record.key)
+
+    async def revive(self, principal: Principal, function_id: str) -> str:
+        """Return the id under which the principal may call a function; a deleted one of theirs gets a new one.
+
+        Raises
+        ------
+        FunctionNotFound
+            As `get`, and if it is not shared with the principal any more.
+        """
+        found = store.body(self._database.reader, function_id)
+        if found is None or found[0].owner != principal.user:
+            return self.get(principal, function_id, "submit").function_id
+        with contextlib.suppress(FunctionNotFound):
+            return self.get(principal, function_id, "submit").function_id
+        record, body = found
+        source, _ = store.told(self._database.reader, function_id)
+        meta = record.meta if source is None else {**record.meta, store.SOURCE: source}
+        return await self.register(principal, record.name, body, record.format, meta)
+
+    def about(self, function: FunctionBody) -> About:
+        """Return what can be told of a function without opening it; whoever asks has it."""
+        source, parameters = store.told(self._database.reader, function.function_id)
+        return About(source_of(function.format, function.body) or source, parameters)
+
+    def source(self, principal: Principal, function_id: str) -> str | None:
+        """Return the plain source of a function, if it is known.
+
+        Raises
+        ------
+        FunctionNotFound
+            As `get`.
+        """
+        self.get(principal, function_id)
+        function = self.body(function_id)
+        return None if function is None else self.about(function).source
 
     def body(self, function_id: str) -> FunctionBody | None:
         """Return a function as it travels to an endpoint; for the forwarder, which has checked nothing."""

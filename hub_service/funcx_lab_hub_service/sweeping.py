@@ -149,7 +149,8 @@ class Sweeper:
             purged, following = await self._database.write(
                 lambda connection, after=after: store.purge(connection, after, before, now, _PIECE)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
             )
-            total += purged
+            self._tasks.purged(purged)
+            total += sum(map(len, purged.values()))
             if following is None:
                 break
             after = following

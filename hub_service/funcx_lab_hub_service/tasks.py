@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,13 +18,14 @@ from funcx_lab_hub_service.admission import Admission
 from funcx_lab_hub_service.auth.principals import SUBMIT
 from funcx_lab_hub_service.dispatching import Dispatcher
 from funcx_lab_hub_service.facts import Facts, visible_state
+from funcx_lab_hub_service.searching import Search, TaskQuery
 from funcx_lab_hub_service.store import events as event_store
 from funcx_lab_hub_service.store import overview
 from funcx_lab_hub_service.store import results as result_store
 from funcx_lab_hub_service.store import tasks as store
 from funcx_lab_hub_service.store.database import BOOT_SHIFT
 from funcx_lab_hub_service.store.outcomes import Ended, OutcomeWriter
-from funcx_lab_hub_service.store.records import CODES, STATES, TaskRecord
+from funcx_lab_hub_service.store.records import STATES, TaskRecord
 from funcx_lab_hub_service.store.tombstones import is_buried
 from funcx_lab_hub_service.store.users import late_outcomes
 from funcx_lab_hub_service.submitting import Submitting
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
     from funcx_lab_hub_service.functions import Functions
     from funcx_lab_hub_service.store.database import Database
 
-#: So many pages of the store are looked through for tasks of a state that only their endpoint tells.
-_PAGES = 20
+#: So many pieces of the store are looked through for tasks of a state that only their endpoint tells.
+_PIECES = 20
 
 
 class Tasks:
@@ -182,6 +183,11 @@ class Tasks:
         self.facts.publish(ended)
         return len(ended)
 
+    def purged(self, task_ids: Mapping[str, Sequence[str]]) -> None:
+        """Tell who watches that these tasks, by owner, are not there any more."""
+        for owner, gone in task_ids.items():
+            self._feed.publish_changes(owner, gone=gone)
+
     def _stop(self, ended: list[Ended]) -> None:
         leases: dict[str, list[tuple[str, int | None]]] = {}
         for end in ended:
@@ -240,24 +246,23 @@ class Tasks:
         if task_ids is not None:
             found = store.select_by_ids(self._database.reader, principal.user, task_ids)
             return [self._refined(record) for record in found]
-        wanted = None if states is None else set(states)
+        query = TaskQuery(
+            principal.user, group_id, endpoint_id, None if states is None else frozenset(states)
+        )
+        search = Search(self._database, query, self._refined)
         page: list[TaskRecord] = []
-        for _ in range(_PAGES):
-            found = store.select(
-                self._database.reader,
-                principal.user,
-                group_id=group_id,
-                endpoint_id=endpoint_id,
-                states=None if wanted is None else _codes(wanted),
-                limit=limit - len(page),
-                before=before,
-            )
-            shown = (self._refined(record) for record in found)
-            page += [record for record in shown if wanted is None or record.state in wanted]
-            if len(page) >= limit or len(found) == 0:
+        for _ in range(_PIECES):
+            found, before = search.piece(limit - len(page), before)
+            page += found
+            if before is None or len(page) >= limit:
                 break
-            before = found[-1].key
         return page
+
+    async def page(
+        self, query: TaskQuery, limit: int, before: int | None
+    ) -> tuple[list[TaskRecord], int | None]:
+        """Return a page of tasks and where the next one begins; see `Search.page`."""
+        return await Search(self._database, query, self._refined).page(limit, before)
 
     def known(self, principal: Principal, task_ids: Sequence[str]) -> set[str]:
         """Return which of the ids tasks of the principal's have."""
@@ -339,9 +344,3 @@ class Tasks:
             )
         state, reason = visible_state(record.state, self._endpoints.condition(record.endpoint_id))
         return replace(record, state=state, reason=reason)
-
-
-def _codes(wanted: set[TaskState]) -> list[int]:
-    """Return the stored states behind visible ones; all that wait are told apart by `visible_state` only."""
-    waiting = {state for state in TaskState if CODES[state] < CODES[TaskState.RUNNING]}
-    return [CODES[state] for state in (wanted | waiting if wanted & waiting else wanted)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from funcx_lab_hub_service.handlers import (
+    calls,
     endpoints,
     functions,
     globus_tasks,
@@ -28,6 +29,7 @@ routes: list[tuple[str, type[Guard]]] = [
     *shares.routes,
     *submit.routes,
     *tasks.routes,
+    *calls.routes,
     *globus_tasks.routes,
     *objects.routes,
     *stream.routes,

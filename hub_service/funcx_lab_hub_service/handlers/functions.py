@@ -76,8 +76,9 @@ class FunctionHandler(Handler):
 
     def get(self, function_id: str) -> None:
         """Answer what is known of the function."""
-        record = self.services.functions.get(self.principal, function_id)
-        self.answer(_document(record))
+        functions = self.services.functions
+        document = _document(functions.get(self.principal, function_id))
+        self.answer({**document, "source": functions.source(self.principal, function_id)})
 
     async def delete(self, function_id: str) -> None:
         """Delete the function; its tasks stay."""

@@ -7,10 +7,11 @@ import msgspec
 from funcx_lab.errors import InvalidRequest, TaskPending
 from funcx_lab.protocol.states import TaskState
 from funcx_lab_hub_service.handlers.base import Handler
+from funcx_lab_hub_service.searching import TaskQuery
 
 #: A request may wait this many seconds for a task to end.
 WAIT_LIMIT_S = 60.0
-_PAGE = 1000
+_PAGE, _TEXT_LIMIT = 1000, 200
 
 
 class CancelRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -22,28 +23,31 @@ class CancelRequest(msgspec.Struct, forbid_unknown_fields=True):
 class TaskListHandler(Handler):
     """A user's tasks, newest first."""
 
-    def get(self) -> None:
+    async def get(self) -> None:
         """Answer one page; ``before`` is the ``next`` of the page before."""
         limit = int(self.number("limit", 100, 1, _PAGE))
         before = int(self.number("before", 0, 0, 2**53))
+        order = self.get_query_argument("order", "newest")
+        if order not in ("newest", "oldest"):
+            raise InvalidRequest(f"order={order[:40]!r} must be newest or oldest.")
         endpoint = self.get_query_argument("endpoint", "") or None
         if endpoint is not None:
             endpoint = self.services.endpoints.resolve(self.principal, endpoint).endpoint_id
-        records = self.services.tasks.records(
-            self.principal,
+        query = TaskQuery(
+            self.principal.user,
             group_id=self.get_query_argument("group", "") or None,
             endpoint_id=endpoint,
             states=self._states(),
-            limit=limit,
-            before=before or None,
+            text=self.get_query_argument("text", "")[:_TEXT_LIMIT],
+            oldest=order == "oldest",
         )
-        more = records[-1].key if len(records) == limit else None
-        self.answer({"tasks": [record.as_document() for record in records], "next": more})
+        records, following = await self.services.tasks.page(query, limit, before or None)
+        self.answer({"tasks": [record.as_document() for record in records], "next": following})
 
-    def _states(self) -> list[TaskState] | None:
+    def _states(self) -> frozenset[TaskState] | None:
         names = self.get_query_arguments("state")
         try:
-            return [TaskState(name) for entry in names for name in entry.split(",")] or None
+            return frozenset(TaskState(name) for entry in names for name in entry.split(",")) or None
         except ValueError as err:
             known = ", ".join(state.value for state in TaskState)
             raise InvalidRequest(f"{err}; the states are {known}.") from err
@@ -75,16 +79,6 @@ class ResultHandler(Handler):
             raise TaskPending(f"Task {task_id} has not ended; it is {state}.")
         self.set_header("Content-Type", "application/msgpack")
         self.finish(msgspec.msgpack.encode(outcome))
-
-
-class CallHandler(Handler):
-    """What one task calls, for another run of the same."""
-
-    def get(self, task_id: str) -> None:
-        """Answer function, arguments and options in msgpack."""
-        call = self.services.tasks.call(self.principal, task_id)
-        self.set_header("Content-Type", "application/msgpack")
-        self.finish(msgspec.msgpack.encode(call))
 
 
 class EventsHandler(Handler):
@@ -123,6 +117,5 @@ routes = [
     ("/v3/tasks/cancel", CancelHandler),
     ("/v3/tasks/{task_id}", TaskHandler),
     ("/v3/tasks/{task_id}/result", ResultHandler),
-    ("/v3/tasks/{task_id}/call", CallHandler),
     ("/v3/tasks/{task_id}/events", EventsHandler),
 ]

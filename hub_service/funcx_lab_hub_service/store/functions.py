@@ -9,6 +9,8 @@ from typing import Any
 from funcx_lab_hub_service.store.records import FunctionRecord
 from funcx_lab_hub_service.store.users import user_key
 
+#: The entry of ``meta`` that is told on its own, for it may be long.
+SOURCE = "source"
 _COLUMNS = "f.id, f.function_id, u.name, f.name, f.format, f.sha256, f.meta, f.created"
 _FROM = "FROM functions f JOIN users u ON u.id = f.owner"
 
@@ -52,6 +54,16 @@ def body(connection: sqlite3.Connection, function_id: str) -> tuple[FunctionReco
     return None if row is None else (_record(row[:-1]), row[-1])
 
 
+def told(connection: sqlite3.Connection, function_id: str) -> tuple[str | None, list[str]]:
+    """Return what was said of a function, deleted or not: its plain source, and its parameters' names."""
+    row = connection.execute("SELECT meta FROM functions WHERE function_id = ?", (function_id,)).fetchone()
+    meta = {} if row is None else json.loads(row[0])
+    source, names = meta.get(SOURCE), meta.get("parameters")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        names = []
+    return source if isinstance(source, str) else None, names
+
+
 def select(connection: sqlite3.Connection, owner: str) -> list[FunctionRecord]:
     """Return the owner's functions, newest first."""
     rows = connection.execute(
@@ -68,4 +80,6 @@ def delete(connection: sqlite3.Connection, key: int, now: float) -> None:
 
 def _record(row: tuple[Any, ...]) -> FunctionRecord:
     key, function_id, owner, name, form, sha256, meta, created = row
-    return FunctionRecord(key, function_id, owner, name, form, sha256, json.loads(meta), created)
+    said = json.loads(meta)
+    said.pop(SOURCE, None)
+    return FunctionRecord(key, function_id, owner, name, form, sha256, said, created)

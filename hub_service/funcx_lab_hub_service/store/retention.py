@@ -59,15 +59,15 @@ def next_deadline(connection: sqlite3.Connection) -> float | None:
 
 def purge(
     connection: sqlite3.Connection, after: int, before: float, now: float, limit: int
-) -> tuple[int, int | None]:
+) -> tuple[dict[str, list[str]], int | None]:
     """Purge tasks that ended before ``before`` (Unix seconds); their ids stay as tombstones.
 
     Looks at ``limit`` rows behind row ``after``.
 
     Returns
     -------
-    purged, next : int, int or None
-        How many were purged, and the row to go on from; None at the end.
+    purged, next : dict, int or None
+        The tasks that were purged, by their owner, and the row to go on from; None at the end.
     """
     rows = connection.execute(
         "SELECT id, task_id, owner, grp, closed, received FROM tasks WHERE id > ? ORDER BY id LIMIT ?",
@@ -86,7 +86,11 @@ def purge(
     )
     # Nothing behind a task that came in after `before` can have ended before it.
     at_end = len(rows) < limit or rows[-1][5] >= before
-    return len(over), None if at_end else rows[-1][0]
+    names: dict[int, str] = dict(connection.execute("SELECT id, name FROM users")) if over else {}
+    purged: dict[str, list[str]] = {}
+    for _, task_id, owner, *_ in over:
+        purged.setdefault(names[owner], []).append(task_id)
+    return purged, None if at_end else rows[-1][0]
 
 
 def forget_sessions(connection: sqlite3.Connection, before: float, limit: int) -> int:

@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 
 from funcx_lab.protocol.messages import ErrorInfo, FunctionBody, ObjectRef, TaskItem, TaskOptions
-from funcx_lab.protocol.states import TaskState
 from funcx_lab.protocol.stream import TaskCall
 from funcx_lab_hub_service.store import moves
 from funcx_lab_hub_service.store.records import HASH_LENGTH, STATES, Reused, TaskRecord
@@ -137,7 +136,7 @@ def select_call(connection: sqlite3.Connection, owner: str, task_id: str) -> Tas
     )
 
 
-def select(
+def select_keys(
     connection: sqlite3.Connection,
     owner: str,
     *,
@@ -146,10 +145,11 @@ def select(
     states: Sequence[int] | None,
     limit: int,
     before: int | None,
-) -> list[TaskRecord]:
-    """Return the owner's newest tasks with key below ``before``."""
+    oldest: bool = False,
+) -> list[int]:
+    """Return the rows of the owner's newest tasks with key below ``before``, or of the oldest above it."""
     values: dict[str, Any] = {"owner": owner, "grp": group_id, "endpoint": endpoint_id, "before": before}
-    more = "" if before is None else " AND id < :before"
+    more = "" if before is None else f" AND id {'>' if oldest else '<'} :before"
     if endpoint_id is not None:
         more += " AND endpoint = (SELECT id FROM endpoints WHERE endpoint_id = :endpoint)"
     user = "(SELECT id FROM users WHERE name = :owner)"
@@ -160,26 +160,34 @@ def select(
         more += "" if states is None else f" AND state IN ({','.join(str(int(state)) for state in states)})"
         parts = [f"grp = (SELECT id FROM task_groups WHERE owner = {user} AND group_id = :grp)"]  # noqa: S608  # constant words
     union = " UNION ALL ".join(f"SELECT id FROM tasks WHERE {part}{more}" for part in parts)  # noqa: S608  # numbers and constant words
-    keys = connection.execute(f"{union} ORDER BY id DESC LIMIT {int(limit)}", values)
-    return _by_keys(connection, [str(row[0]) for row in keys])
+    order = "" if oldest else " DESC"
+    return [row[0] for row in connection.execute(f"{union} ORDER BY id{order} LIMIT {int(limit)}", values)]
 
 
-def _by_keys(connection: sqlite3.Connection, keys: Sequence[str]) -> list[TaskRecord]:
-    """Return the tasks of these rows, newest first."""
-    rows: list[tuple[Any, ...]] = []
-    for marks, piece in chunks(keys):
-        rows += connection.execute(f"SELECT {_COLUMNS} {_JOINED} WHERE t.id IN ({marks})", piece)
-    return [_record(row) for row in sorted(rows, reverse=True)]
+def matching(connection: sqlite3.Connection, keys: Sequence[int], text: str) -> list[int]:
+    """Return those rows whose label, function's name or id has ``text`` in it, in whatever case."""
+    wanted, found = text.casefold(), set()
+    for marks, piece in chunks([str(key) for key in keys]):
+        rows = connection.execute(
+            "SELECT t.id, t.task_id, f.name, t.options FROM tasks t JOIN functions f ON f.id = t.function"  # noqa: S608  # marks only
+            f" WHERE t.id IN ({marks})",
+            piece,
+        )
+        for key, task_id, name, blob in rows:
+            options = options_of(blob)
+            label = None if options is None else options.label
+            if any(wanted in place.casefold() for place in (label or "", name, task_id)):
+                found.add(key)
+    return [key for key in keys if key in found]
 
 
-def counts(connection: sqlite3.Connection, owner: str) -> dict[TaskState, int]:
-    """Return how many of the owner's tasks are in each state."""
-    rows = connection.execute(
-        "SELECT state, count(*) FROM tasks WHERE owner = (SELECT id FROM users WHERE name = ?)"
-        " GROUP BY state",
-        (owner,),
-    )
-    return {STATES[state]: n for state, n in rows}
+def select_by_keys(connection: sqlite3.Connection, keys: Sequence[int]) -> list[TaskRecord]:
+    """Return the tasks of these rows, in that order."""
+    found: dict[int, TaskRecord] = {}
+    for marks, piece in chunks([str(key) for key in keys]):
+        rows = connection.execute(f"SELECT {_COLUMNS} {_JOINED} WHERE t.id IN ({marks})", piece)
+        found.update((row[0], _record(row)) for row in rows)
+    return [found[key] for key in keys if key in found]
 
 
 def live_by_owner(connection: sqlite3.Connection) -> dict[str, tuple[int, int]]:

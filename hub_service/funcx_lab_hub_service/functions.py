@@ -149,7 +149,7 @@ class Functions:
         self._sharing.forget("function", record.key)
 
     async def revive(self, principal: Principal, function_id: str) -> str:
-        """Return the id under which the principal may call a function; a deleted one of theirs gets a new one.
+        """Return the id under which the principal may call a function; a deleted one of theirs gets another.
 
         Raises
         ------

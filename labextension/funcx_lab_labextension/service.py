@@ -45,16 +45,16 @@ class Finder:
             return self._local
 
     async def again(self, stale: Service) -> Service | None:
-        """Return where the service is now, which refused the connection or the token; None if still there.
+        """Return where to try once more after a refused connection or token; None if that is of no use.
 
-        Errors are those of `service`.
+        A local one that was started again may well be where it was. Errors are those of `service`.
         """
         if found := configured_service():
             return found if found != stale else None
         async with self._lock:
             if self._local is None or self._local == stale:
                 self._local = await asyncio.to_thread(_reopened)
-            return self._local if self._local != stale else None
+            return self._local
 
     async def start(self) -> Service:
         """Return the hub service; start the local one even if it was stopped.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from funcx_lab.protocol.messages import ResultItem, TaskItem
     from funcx_lab.protocol.stream import NewTask
-    from funcx_lab_hub_service.endpoints import Condition
+    from funcx_lab_hub_service.conditions import Condition
     from funcx_lab_hub_service.store.outcomes import Ended
 
 
@@ -19,16 +19,16 @@ class Observer:
     """
 
     def submitted(self, tasks: Sequence[NewTask], waited_s: float) -> None:
-        """A client sent these tasks; the first of them waited ``waited_s`` seconds at the client."""
+        """Hear that a client sent these tasks; the first of them waited ``waited_s`` seconds there."""
 
     def dispatched(self, items: Sequence[TaskItem]) -> None:
-        """These tasks leave for their endpoint."""
+        """Hear that these tasks leave for their endpoint."""
 
     def arrived(self, results: Sequence[ResultItem]) -> None:
-        """These results came from an endpoint and are not yet stored."""
+        """Hear that these results came from an endpoint; they are not yet stored."""
 
     def ended(self, ended: Sequence[Ended]) -> None:
-        """These tasks have ended: committed, and their clients are being told in this turn of the loop."""
+        """Hear that these tasks have ended; their clients are told in this turn of the loop."""
 
     def conditioned(self, endpoint_id: str, condition: Condition) -> None:
-        """An endpoint is in this condition; told at each heartbeat."""
+        """Hear of an endpoint's condition, at each of its heartbeats."""

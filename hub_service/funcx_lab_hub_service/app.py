@@ -41,9 +41,10 @@ from funcx_lab_hub_service.feed import Feed
 from funcx_lab_hub_service.forwarder.forwarder import Forwarder
 from funcx_lab_hub_service.functions import Functions
 from funcx_lab_hub_service.handlers import pages, pattern, routes
-from funcx_lab_hub_service.handlers.base import DROPPED_LIMIT, NoRoute, Services
+from funcx_lab_hub_service.handlers.base import DROPPED_LIMIT, NoRoute
 from funcx_lab_hub_service.handlers.gate import Gate
 from funcx_lab_hub_service.handlers.poll import PollHandler
+from funcx_lab_hub_service.handlers.services import Services
 from funcx_lab_hub_service.handlers.sockets import SocketHandler
 from funcx_lab_hub_service.listening import CappedServer, Ports, bind, connection_limit, tls_context
 from funcx_lab_hub_service.local_endpoint import LocalEndpoint
@@ -217,6 +218,7 @@ class HubService:
             raise MissingExtra(
                 f"A service of JupyterHub needs `pip install 'funcx-lab[jupyterhub]'` ({err})."
             ) from err
+        logging.getLogger("alembic").setLevel(logging.WARNING)  # tells of plugins that nobody uses here
         hub = JupyterHub(fresh_s=self.config.jupyterhub_fresh_s)
         self._started.push_async_callback(hub.stop)
         return hub

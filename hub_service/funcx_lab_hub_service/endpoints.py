@@ -9,7 +9,7 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from funcx_lab.errors import (
@@ -24,6 +24,7 @@ from funcx_lab.protocol.environment import Environment
 from funcx_lab.protocol.states import EndpointState
 from funcx_lab_hub_service.access import Verb, may
 from funcx_lab_hub_service.auth import tokens
+from funcx_lab_hub_service.conditions import Condition, unheard_reason
 from funcx_lab_hub_service.sharing import Sharing
 from funcx_lab_hub_service.store import endpoints as store
 from funcx_lab_hub_service.store import shares as share_store
@@ -39,25 +40,6 @@ ENROLMENT_S = 15 * 60
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 #: 32 bytes in Z85
 _KEY = re.compile(r"[0-9a-zA-Z.:+=^!/*?&<>()\[\]{}@%$#-]{40}")
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """Whether an endpoint can take tasks now, as people are told."""
-
-    state: EndpointState
-    #: Unix seconds at which it came into this state
-    since: float
-    #: why it cannot take or start tasks; ``""`` if it can
-    reason: str = ""
-    #: the last heartbeat's status report
-    details: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def waiting_reason(self) -> str:
-        """Why tasks at the endpoint have no worker yet, as its agent says."""
-        reason = self.details.get("waiting_reason")
-        return reason if isinstance(reason, str) else ""
 
 
 class Endpoints:
@@ -359,7 +341,7 @@ class Endpoints:
             return Condition(EndpointState.OFFLINE, 0.0, "endpoint deleted")
         if record.seen is None:
             return Condition(EndpointState.REGISTERED, record.created, "endpoint has never connected")
-        return Condition(EndpointState.OFFLINE, self._started, _unheard(self._started, record.seen))
+        return Condition(EndpointState.OFFLINE, self._started, unheard_reason(self._started, record.seen))
 
     def environment_hash(self, endpoint_id: str) -> str:
         """Return the digest of the packages that an endpoint reported last; ``""`` for none."""
@@ -391,25 +373,6 @@ class Endpoints:
             self._database.submit(
                 lambda connection: store.mark_seen(connection, record.key, condition.since), _forget
             )
-
-
-def offline_reason(since: float) -> str:
-    """Return what people read about an endpoint that is gone since ``since`` (Unix seconds)."""
-    return f"endpoint offline since {_clock_text(since)}"
-
-
-def _unheard(started: float, seen: float) -> str:
-    """Return what people read about an endpoint that was there in an earlier life of the service."""
-    return (
-        f"endpoint not connected since the hub service started at {_clock_text(started)}; "
-        f"it came or went last at {_clock_text(seen)}"
-    )
-
-
-def _clock_text(moment: float) -> str:
-    """Return the local time, with the date unless that is today's."""
-    then, now = time.localtime(moment), time.localtime()
-    return time.strftime("%H:%M:%S" if then[:3] == now[:3] else "%Y-%m-%d %H:%M:%S", then)
 
 
 def _forget(_value: object, _error: BaseException | None) -> None:

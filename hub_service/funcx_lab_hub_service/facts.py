@@ -22,7 +22,7 @@ from funcx_lab_hub_service.store.outcomes import Ended, OutcomeWriter, Reconcili
 from funcx_lab_hub_service.store.records import EndpointRecord
 
 if TYPE_CHECKING:
-    from funcx_lab_hub_service.endpoints import Condition
+    from funcx_lab_hub_service.conditions import Condition
     from funcx_lab_hub_service.feed import Feed
     from funcx_lab_hub_service.store.database import Database
 

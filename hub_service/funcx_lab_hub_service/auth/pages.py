@@ -7,7 +7,7 @@ import hmac
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
-from funcx_lab.errors import FuncxLabError
+from funcx_lab.errors import FuncxLabError, NotAuthorized
 
 if TYPE_CHECKING:
     import tornado.httputil
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from funcx_lab_hub_service.auth.principals import Principal
     from funcx_lab_hub_service.auth.sessions import Session
     from funcx_lab_hub_service.config import ServiceConfig
-    from funcx_lab_hub_service.handlers.base import Services
+    from funcx_lab_hub_service.handlers.services import Services
 
 #: The header and the cookie that carry a session's second secret, which a page of another origin cannot read.
 XSRF_HEADER, XSRF_COOKIE = "X-XSRFToken", "_xsrf"
@@ -30,10 +30,8 @@ async def page_principal(services: Services, request: tornado.httputil.HTTPServe
     """
     if request.headers.get("Host", "").lower() not in services.hosts:
         return None
-    token = _token(services, request)
-    if not token:
-        return None
     try:
+        token = _token(services, request)
         asking = services.tokens.renew(token)
         if asking is not None:
             await asking
@@ -43,15 +41,22 @@ async def page_principal(services: Services, request: tornado.httputil.HTTPServe
 
 
 def session_of(services: Services, request: tornado.httputil.HTTPServerRequest) -> Session | None:
-    """Return the session of a request's cookie, unless a page of another origin may be behind it."""
+    """Return the session of a request's cookie; None if there is none.
+
+    Raises
+    ------
+    NotAuthorized
+        If there is one, but a page of another origin may be behind the request.
+    """
     morsel = request.cookies.get(cookie_name(services.config))
     session = None if morsel is None else services.sessions.find(morsel.value)
-    if session is None or not _is_own_page(services, request):
+    if session is None:
         return None
-    if request.method not in _SAFE:
-        shown = request.headers.get(XSRF_HEADER, "")
-        if not hmac.compare_digest(shown.encode(), session.xsrf.encode()):
-            return None
+    if not _is_own_page(services, request):
+        raise NotAuthorized("A page of another origin may not use this browser's session.")
+    shown = request.headers.get(XSRF_HEADER, "")
+    if request.method not in _SAFE and not hmac.compare_digest(shown.encode(), session.xsrf.encode()):
+        raise NotAuthorized(f"The header {XSRF_HEADER} must say what the cookie {XSRF_COOKIE} says.")
     return session
 
 

@@ -16,7 +16,7 @@ from funcx_lab.crash_points import crash_point
 from funcx_lab.errors import MalformedMessage
 from funcx_lab.protocol.messages import Hello, Refused, Stale, TaskItem, TaskOptions, agent_codec
 from funcx_lab.protocol.states import EndpointState
-from funcx_lab_hub_service.endpoints import Condition, offline_reason
+from funcx_lab_hub_service.conditions import Condition, offline_reason
 from funcx_lab_hub_service.forwarder.dispatch_state import DispatchState
 from funcx_lab_hub_service.forwarder.errands import Errands
 from funcx_lab_hub_service.forwarder.instructions import (

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import math
 from collections.abc import Awaitable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import tornado.httputil
@@ -29,19 +28,8 @@ from funcx_lab_hub_service.auth.pages import session_of
 from funcx_lab_hub_service.auth.principals import READ, SUBMIT
 
 if TYPE_CHECKING:
-    from funcx_lab_hub_service.audit import Audit
-    from funcx_lab_hub_service.auth.jupyterhub import JupyterHub
     from funcx_lab_hub_service.auth.principals import Principal
-    from funcx_lab_hub_service.auth.sessions import Sessions
-    from funcx_lab_hub_service.auth.tokens import Tokens
-    from funcx_lab_hub_service.config import ServiceConfig
-    from funcx_lab_hub_service.endpoints import Endpoints
-    from funcx_lab_hub_service.feed import Feed
-    from funcx_lab_hub_service.functions import Functions
-    from funcx_lab_hub_service.handlers.gate import Gate
-    from funcx_lab_hub_service.objects import Objects
-    from funcx_lab_hub_service.sharing import Sharing
-    from funcx_lab_hub_service.tasks import Tasks
+    from funcx_lab_hub_service.handlers.services import Services
 
 logger = logging.getLogger(__name__)
 
@@ -52,45 +40,6 @@ DROPPED_LIMIT = 64 * 1024 * 1024
 _DEPTH, _SHORT = 32, 80
 
 T = TypeVar("T")
-
-
-class Link(Protocol):
-    """What handlers tell agents about the forwarder."""
-
-    @property
-    def address(self) -> str:
-        """ZeroMQ address to dial."""
-
-    @property
-    def public_key(self) -> str:
-        """CURVE key (Z85)."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Services:
-    """The rules that handlers call.
-
-    Attributes
-    ----------
-    hosts : set of str
-        Values of the ``Host`` header that are served; filled once the port is known.
-    """
-
-    config: ServiceConfig
-    tokens: Tokens
-    functions: Functions
-    endpoints: Endpoints
-    tasks: Tasks
-    objects: Objects
-    feed: Feed
-    link: Link
-    hosts: set[str]
-    gate: Gate
-    audit: Audit
-    sharing: Sharing
-    sessions: Sessions
-    #: None unless this is a service of a JupyterHub
-    hub: JupyterHub | None = None
 
 
 class Guard(tornado.web.RequestHandler):

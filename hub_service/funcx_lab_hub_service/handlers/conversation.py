@@ -29,8 +29,8 @@ from funcx_lab_hub_service.handlers.replay import EventReplay, GroupReplay, Repl
 
 if TYPE_CHECKING:
     from funcx_lab_hub_service.auth.principals import Principal
-    from funcx_lab_hub_service.handlers.base import Services
     from funcx_lab_hub_service.handlers.outbox import Outbox
+    from funcx_lab_hub_service.handlers.services import Services
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from funcx_lab.protocol.states import EndpointState
 
 if TYPE_CHECKING:
     from funcx_lab_hub_service.auth.principals import Principal
-    from funcx_lab_hub_service.endpoints import Condition
-    from funcx_lab_hub_service.handlers.base import Services
+    from funcx_lab_hub_service.conditions import Condition
+    from funcx_lab_hub_service.handlers.services import Services
 
 
 def endpoint_documents(services: Services, principal: Principal) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ from funcx_lab_hub_service.watching import MOST_TASKS, Batch, Changes, Kind, in_
 if TYPE_CHECKING:
     from funcx_lab.protocol.messages import Event
     from funcx_lab_hub_service.auth.principals import Principal
-    from funcx_lab_hub_service.handlers.base import Services
+    from funcx_lab_hub_service.handlers.services import Services
     from funcx_lab_hub_service.store.records import TaskRecord
 
 logger = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from funcx_lab_hub_service.handlers.outbox import SLOW, Outbox, weight
 if TYPE_CHECKING:
     from funcx_lab.protocol.stream import OutcomeItem
     from funcx_lab_hub_service.auth.principals import Principal
-    from funcx_lab_hub_service.handlers.base import Services
+    from funcx_lab_hub_service.handlers.services import Services
 
 logger = logging.getLogger(__name__)
 

@@ -68,6 +68,7 @@ export class MainViews implements IFuncXViews {
     tracker: WidgetTracker<MainAreaWidget<T>>
   ): void {
     widget.title.closable = true;
+    widget.toolbar.hide(); // the views have their own
     if (!tracker.has(widget)) {
       void tracker.add(widget);
     }

@@ -38,6 +38,7 @@ export class FuncXPanel extends SidePanel {
       this.addWidget(section);
     }
     this._describeTitles();
+    (this.content as AccordionPanel).setRelativeSizes([2, 3, 3, 2]);
     this.node.addEventListener('keydown', this);
   }
 
@@ -58,8 +59,8 @@ export class FuncXPanel extends SidePanel {
 
   protected override onActivateRequest(msg: Message): void {
     super.onActivateRequest(msg);
-    const first = this.node.querySelector<HTMLElement>('.fxl-Row-main[tabindex="0"], .fxl-Action');
-    first?.focus();
+    const find = (selector: string) => this.node.querySelector<HTMLElement>(selector);
+    (find('.fxl-Row-main[tabindex="0"]') ?? find('.fxl-Action'))?.focus();
   }
 
   /** Lumino's titles open and close like buttons; say so to screen readers. */

@@ -20,7 +20,7 @@ export function TaskTableHead(props: { sort: ISort; onSort: (sort: ISort) => voi
             <th key={column} scope="col" aria-sort={order} className={NUMBERS.has(column) ? 'fxl-mod-number' : ''}>
               <button
                 type="button"
-                title={trans.__('Order by this column')}
+                title={trans.__('%1: order by this column', heading(column, trans))}
                 onClick={() => onSort({ column, isAscending: isSorted ? !sort.isAscending : column !== 'received' })}
               >
                 {heading(column, trans)}

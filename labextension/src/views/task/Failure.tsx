@@ -11,14 +11,15 @@ const SHOWN = 40_000;
 export function Failure(props: { error: ITaskError }): React.ReactElement {
   const { error } = props;
   const { trans } = useView();
-  const hidden = error.traceback.length - SHOWN;
-  const lines = (hidden > 0 ? error.traceback.slice(-SHOWN) : error.traceback).split('\n');
+  const traceback = error.traceback.trimEnd();
+  const hidden = traceback.length - SHOWN;
+  const lines = (hidden > 0 ? traceback.slice(-SHOWN) : traceback).split('\n');
   return (
     <div className="fxl-Failure">
       <p>
         <strong>{error.type || error.code}</strong> {error.message}
       </p>
-      {error.traceback && (
+      {traceback && (
         <pre tabIndex={0} aria-label={trans.__('Traceback')} role="region">
           {hidden > 0 && `… ${hidden.toLocaleString()}\n`}
           {lines.map((line, index) => (

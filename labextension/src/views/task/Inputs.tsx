@@ -45,6 +45,10 @@ function InputTable(props: IGiven): React.ReactElement {
   return (
     <table className="fxl-Facts">
       <caption className="fxl-mod-unseen">{trans.__('Inputs by name and size')}</caption>
+      <colgroup>
+        <col className="fxl-Facts-name" />
+        <col />
+      </colgroup>
       <tbody>
         {props.inputs.map((input, index) => (
           <tr key={index}>

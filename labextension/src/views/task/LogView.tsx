@@ -12,6 +12,8 @@ import { useFollowing, useGrowth } from './useLog';
 
 /** Height of a line in pixels; the style sheet says the same. */
 const LINE = 18;
+/** Above and below the lines, and room for a scrollbar. */
+const PADDING = 18;
 
 /** What the task writes, as it writes it; only the lines on the screen are in the page. */
 export function LogView(props: { model: TaskModel }): React.ReactElement {
@@ -52,7 +54,7 @@ export function LogView(props: { model: TaskModel }): React.ReactElement {
         tabIndex={0}
         role="region"
         aria-label={trans.__('Log')}
-        style={{ height: Math.min(Math.max(log.length, 1), 24) * LINE + 12 }}
+        style={{ height: `min(${log.length * LINE + PADDING}px, max(300px, 62vh))` }}
         onScroll={() => {
           seen.onScroll();
           following.scrolled();

@@ -1,7 +1,10 @@
+import { copyIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
 import { clock, short } from '../../looks';
 import type { ITask } from '../../tokens';
+import { ActionButton } from '../shared/ActionButton';
+import { copy } from '../shared/actions';
 import { useView } from '../shared/context';
 import { dateOf, ran, waited } from '../shared/facts';
 
@@ -13,9 +16,9 @@ export function Provenance(props: { task: ITask }): React.ReactElement {
   const now = Date.now() / 1000;
   const seconds = ran(task, now);
   const rows: Array<[string, React.ReactNode]> = [
-    [trans.__('Task'), task.task_id],
-    [trans.__('Function'), `${task.function_name} ${task.function_id}`],
-    [trans.__('Task group'), task.task_group_id],
+    [trans.__('Task'), <Id id={task.task_id} />],
+    [trans.__('Function'), <Id id={task.function_id} name={task.function_name} />],
+    [trans.__('Task group'), <Id id={task.task_group_id} />],
     [trans.__('Received'), dateOf(task.received)],
     [trans.__('Waited'), task.started !== null || task.ended !== null ? clock(waited(task, now)) : ''],
     [trans.__('Ran'), task.ended !== null && seconds !== null ? clock(seconds) : ''],
@@ -36,6 +39,10 @@ export function Provenance(props: { task: ITask }): React.ReactElement {
   return (
     <table className="fxl-Facts">
       <caption className="fxl-mod-unseen">{trans.__('Where and with what it was computed')}</caption>
+      <colgroup>
+        <col className="fxl-Facts-name" />
+        <col />
+      </colgroup>
       <tbody>
         {rows
           .filter(([, value]) => value)
@@ -55,6 +62,19 @@ function text(value: unknown): string {
     return '';
   }
   return typeof value === 'object' ? JSON.stringify(value) : String(value);
+}
+
+/** An id by its end, with a button that copies all of it. */
+function Id(props: { id: string; name?: string }): React.ReactElement {
+  const view = useView();
+  const label = view.trans.__('Copy %1', props.id);
+  return (
+    <span className="fxl-Id" title={props.id}>
+      {props.name && <span title={props.name}>{props.name}</span>}
+      <code>{short(props.id)}</code>
+      <ActionButton icon={copyIcon} label={label} onAct={() => copy(view, props.id)} />
+    </span>
+  );
 }
 
 function OtherTask(props: { taskId: string }): React.ReactElement {

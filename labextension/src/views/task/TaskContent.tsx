@@ -23,14 +23,15 @@ export function TaskContent(props: { model: TaskModel }): React.ReactElement {
   if (task === null) {
     return problem ? <ServiceProblem problem={problem} /> : <p className="fxl-Hint">{trans.__('reading …')}</p>;
   }
-  const isSilent = model.log.length === 0 && model.outputs.length === 0;
+  const hasError = task.error !== null && task.state !== 'cancelled';
+  const isSilent = model.log.length === 0 && model.outputs.length === 0 && !hasError;
   return (
     <div className="fxl-Task">
       <TaskHeader task={task} />
       {problem && <ServiceProblem problem={problem} />}
       <div className="fxl-Task-columns">
         <main className="fxl-Task-main">
-          {task.error && task.state !== 'cancelled' && (
+          {hasError && task.error && (
             <Part title={trans.__('Error')}>
               <Failure error={task.error} />
             </Part>

@@ -1,15 +1,17 @@
-import { copyIcon, stopIcon } from '@jupyterlab/ui-components';
+import { copyIcon, notebookIcon, stopIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
 import { dashboardIcon, retryIcon } from '../../icons';
 import type { ITask } from '../../tokens';
 import { ActionButton } from '../shared/ActionButton';
-import { cancelTasks, copy, openDashboard, retryTasks } from '../shared/actions';
+import { cancelTasks, copy, execute, openDashboard, retryTasks } from '../shared/actions';
 import { Clock } from '../shared/Clock';
 import { attachLine, taskCode } from '../shared/code';
 import { useView } from '../shared/context';
 import { isFinal, nameOf } from '../shared/facts';
 import { StateMark } from '../shared/StateMark';
+
+const GO_TO_CELL = 'funcx:go-to-cell';
 
 /** What the task is and how it is, and what can be done with it. */
 export function TaskHeader(props: { task: ITask }): React.ReactElement {
@@ -29,7 +31,7 @@ export function TaskHeader(props: { task: ITask }): React.ReactElement {
         </button>
         <code>{task.task_id}</code>
       </p>
-      {task.reason && <p className="fxl-TaskHeader-reason">{task.reason}</p>}
+      {task.reason && !task.error && <p className="fxl-TaskHeader-reason">{task.reason}</p>}
       <TaskActions task={task} />
     </header>
   );
@@ -68,6 +70,14 @@ function TaskActions(props: { task: ITask }): React.ReactElement {
         text={trans.__('Copy %funcx line')}
         onAct={() => copy(view, attachLine(task))}
       />
+      {view.commands.hasCommand(GO_TO_CELL) && view.commands.isEnabled(GO_TO_CELL, { task_id: task.task_id }) && (
+        <ActionButton
+          icon={notebookIcon}
+          label={trans.__('Show the cell that it came from')}
+          text={trans.__('Go to cell')}
+          onAct={() => execute(view, GO_TO_CELL, { task_id: task.task_id })}
+        />
+      )}
       {funcx.status.dashboards && (
         <ActionButton
           icon={dashboardIcon}

@@ -1,0 +1,252 @@
+"""The side panel, the task table and the task view, as people and screen readers find them."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from funcx_lab import FuncXClient, stream
+from tests.browser.lab import DARK, LIGHT, JupyterLab, jupyter_lab
+from tests.browser.panel import Panel, bright_tiles, violations
+
+pytestmark = pytest.mark.slow
+
+LOAD = "%load_ext funcx_lab"
+#: Each of them is to be read, and none of them to do anything.
+EVIL = (
+    "<img src=x onerror=window.hacked=1>",
+    "<script>window.hacked=1</script>",
+    '"><svg/onload=window.hacked=1>',
+    "{{constructor.constructor('window.hacked=1')()}}",
+    "javascript:window.hacked=1",
+)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterLab]:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        jupyter_lab(tmp_path_factory.mktemp("lab"), patch.setenv) as lab,
+    ):
+        yield lab
+        stream.close_streams()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_strays(lab: JupyterLab) -> Iterator[None]:
+    yield
+    assert lab.strays == [], "a page asked for something that is not on this machine"
+    complaints, lab.complaints = lab.complaints, []
+    assert complaints == []
+
+
+def waits_for(flag: Path) -> str:
+    """Return code that writes a line, waits for a file and writes another line."""
+    return (
+        f"import os, time\nprint('\\x1b[31mbefore\\x1b[0m', flush=True)\n"
+        f"while not os.path.exists({str(flag)!r}):\n    time.sleep(0.05)\nprint('after')\n"
+    )
+
+
+def test_a_task_of_a_cell_is_followed_and_found_again_after_a_reload(lab: JupyterLab, tmp_path: Path) -> None:
+    flag = tmp_path / "go"
+    lab.write("followed", LOAD, "size = [1, 2, 3]", f"%%funcx local -b -n followed\nsize\n{waits_for(flag)}")
+    with lab.open("followed") as notebook:
+        panel = Panel(notebook.page)
+        for number in range(3):
+            notebook.run(number)
+        expect(panel.row("endpoints", "local")).to_contain_text("online")
+        view = panel.open_task("running", "followed")
+        expect(view.get_by_role("region", name="Log")).to_have_text("before")
+        expect(view.get_by_role("status")).to_contain_text("running")
+        expect(view.locator("table", has_text="size")).to_contain_text("B")
+        flag.touch()
+        expect(view.get_by_role("region", name="Log")).to_contain_text("after")
+        expect(view.get_by_role("status")).to_contain_text("success")
+        expect(view.get_by_role("list", name="States")).to_contain_text(
+            re.compile("received.*running.*success", re.S)
+        )
+        expect(panel.row("recent", "followed")).to_contain_text("success")
+        expect(panel.row("running", "followed")).to_have_count(0)
+        table = panel.open_table()
+        table.get_by_role("searchbox").fill("followed")
+        expect(table.get_by_role("row", name="followed")).to_have_attribute("aria-rowindex", "2")
+        with notebook.page.expect_response(
+            lambda answer: "/api/workspaces" in answer.url and answer.request.method == "PUT"
+        ):
+            pass  # the layout is kept a moment later
+        notebook.page.goto(re.sub(r"/tree/.*|\?.*", "", notebook.page.url))
+        expect(notebook.page.locator(".fxl-TaskTableView").get_by_role("searchbox")).to_have_value("followed")
+        notebook.page.locator(".lm-DockPanel-tabBar .lm-TabBar-tab", has_text="✔ followed").click()
+        expect(panel.task_view().get_by_role("region", name="Log")).to_contain_text("after")
+
+
+def test_the_panel_cancels_while_the_kernel_is_busy(lab: JupyterLab, tmp_path: Path) -> None:
+    told = tmp_path / "pid"
+    lab.write(
+        "busy",
+        LOAD,
+        "%%funcx local -b -n endless\nimport os, pathlib, time\n"
+        f"pathlib.Path({str(told)!r}).write_text(str(os.getpid()))\nprint('begun', flush=True)\n"
+        "while True:\n    time.sleep(0.1)",
+        "import time\ntime.sleep(3600)",
+    )
+    with lab.open("busy") as notebook:
+        panel = Panel(notebook.page)
+        notebook.run(0)
+        notebook.run(1)
+        notebook.wait_for(1, "begun")
+        notebook.start(2)
+        row = panel.row("running", "endless")
+        row.hover()
+        row.get_by_role("button", name="Cancel endless").click()
+        panel.accept()
+        expect(panel.row("recent", "endless")).to_contain_text("cancelled")
+        assert ended(int(told.read_text()))
+        notebook.interrupt()
+
+
+def ended(pid: int) -> bool:
+    """Wait until a process is gone, a minute at most."""
+    for _ in range(600):
+        if not Path(f"/proc/{pid}").exists():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_the_keyboard_is_enough(lab: JupyterLab) -> None:
+    lab.write(
+        "keys",
+        LOAD,
+        *(f"%%funcx local -b -n {name}\nimport time\ntime.sleep(3600)" for name in ("one", "two")),
+    )
+    with lab.open("keys") as notebook:
+        for number in range(3):
+            notebook.run(number)
+        page, press = notebook.page, notebook.page.keyboard.press
+        page.locator('.jp-SideBar [data-id="fxl-sidebar"]').focus()
+        press("Enter")
+        panel = Panel(page)
+        focus = page.locator(":focus")
+        page.locator(".fxl-SidePanel .jp-AccordionPanel-title", has_text="Running").focus()
+        press("Space")
+        expect(focus).to_have_attribute("aria-expanded", "false")
+        press("Space")
+        expect(focus).to_have_attribute("aria-expanded", "true")
+        expect(panel.row("running", "one")).to_be_visible()
+        page.locator("#fxl-section-running [data-key][tabindex='0']").focus()
+        press("Home")
+        first = focus.inner_text()
+        press("ArrowDown")
+        expect(focus).not_to_have_text(first)
+        press("Tab")
+        expect(focus).to_have_attribute("aria-label", re.compile("Cancel (one|two)"))
+        press("Shift+Tab")
+        press("Delete")
+        expect(page.locator(".jp-Dialog")).to_be_visible()
+        press("Tab")
+        press("Enter")
+        expect(panel.section("running").locator(".fxl-Row")).to_have_count(1)
+        expect(focus).to_have_class("fxl-Row-main")  # what had the focus is gone; its neighbour has it
+        press("Enter")
+        expect(panel.task_view().locator("h2")).to_have_text(re.compile("one|two"))
+        page.locator(".fxl-SidePanel .fxl-Action").last.focus()
+        with page.expect_response(lambda answer: "/funcx-lab/status" in answer.url):
+            press("F5")
+
+
+def test_the_table_is_used_with_the_keyboard(lab: JupyterLab) -> None:
+    client = FuncXClient()
+    for number in range(3):
+        client.submit(time.sleep, 3600, task_label=f"nap {number}")
+    lab.write("table", "1")
+    with lab.open("table") as notebook:
+        page, press = notebook.page, notebook.page.keyboard.press
+        table = Panel(page).open_table()
+        table.get_by_role("searchbox").fill("nap")
+        rows = table.locator("tbody tr[data-key]")
+        expect(rows).to_have_count(3)
+        table.locator("tr[tabindex='0']").focus()
+        press("Space")
+        press("Shift+ArrowDown")
+        press("Shift+ArrowDown")
+        expect(table.locator("tr[aria-selected='true']")).to_have_count(3)
+        expect(table.get_by_role("status")).to_have_text("3 selected")
+        press("Delete")
+        press("Tab")
+        press("Enter")
+        expect(rows.filter(has_text="cancelled")).to_have_count(3)
+        press("Enter")
+        expect(Panel(page).task_view().locator("h2")).to_have_text(re.compile(r"nap \d"))
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK])
+def test_screen_readers_and_dark_rooms(lab: JupyterLab, theme: str) -> None:
+    lab.write(
+        "looks",
+        LOAD,
+        "%%funcx local -n shown\nimport sys\nfrom IPython.display import HTML, display\n"
+        "print('\\n'.join(f'\\x1b[{n}mcolour {n}\\x1b[0m' for n in range(30, 38)))\n"
+        "print('complaint', file=sys.stderr)\ndisplay(HTML('<b>bold</b>'))",
+        "%%funcx local -b -n broken\nraise ValueError('no such thing')",
+    )
+    lab.use_theme(theme)
+    with lab.open("looks") as notebook:
+        panel = Panel(notebook.page)
+        for number in range(3):
+            notebook.run(number)
+        expect(panel.row("recent", "broken").first).to_contain_text("failed")
+        found = violations(notebook.page, ".fxl-SidePanel")
+        for name in ("shown", "broken"):
+            view = panel.open_task("recent", name)
+            expect(view).to_contain_text("complaint" if name == "shown" else "no such thing")
+            found += violations(notebook.page, ".fxl-TaskView:not(.lm-mod-hidden .fxl-TaskView)")
+            if theme == DARK:
+                assert bright_tiles(view) == []
+        table = panel.open_table()
+        expect(table.get_by_role("row", name="broken").first).to_be_visible()
+        found += violations(notebook.page, ".fxl-TaskTableView")
+        assert found == []
+        if theme == DARK:
+            assert bright_tiles(table) == []
+            assert bright_tiles(panel.node) == []
+
+
+def test_what_strangers_write_is_text(lab: JupyterLab) -> None:
+    lab.use_theme(LIGHT)
+    client = FuncXClient()
+    markup = " ".join(EVIL)
+    failing = client.register_function(_fail, EVIL[0], description=EVIL[1])
+    task_id = client.run(EVIL, function_id=failing, task_label=markup)
+    lab.write(
+        "evil",
+        LOAD,
+        f"%%funcx local -b -n shown\nfrom IPython.display import HTML\nHTML({markup!r} + '<i>kept</i>')",
+    )
+    with lab.open("evil") as notebook:
+        panel = Panel(notebook.page)
+        notebook.run(0)
+        notebook.run(1)
+        row = panel.row("recent", EVIL[0])
+        expect(row).to_contain_text("failed")
+        expect(panel.row("functions", EVIL[0])).to_contain_text(EVIL[1])
+        view = panel.open_task("recent", EVIL[0])
+        expect(view.locator("h2")).to_have_text(markup)
+        expect(view.get_by_role("region", name="Log")).to_contain_text(EVIL[1])
+        expect(view.get_by_role("region", name="Traceback")).to_contain_text(EVIL[2])
+        expect(panel.open_table().get_by_role("row", name=task_id[-4:])).to_have_count(0)
+        expect(panel.row("recent", "shown").first).to_contain_text("success")
+        expect(panel.open_task("recent", "shown").locator(".fxl-Outputs i")).to_have_text("kept")
+        assert notebook.page.evaluate("() => window.hacked") is None
+        assert notebook.page.locator(".fxl-View :is(script, svg[onload], [onerror])").count() == 0
+
+
+def _fail(lines: tuple[str, ...]) -> None:
+    print("\n".join(lines))
+    raise ValueError("\n".join(lines))

@@ -18,7 +18,13 @@ import funcx_lab
 from funcx_lab import cli_people, cli_tasks
 from funcx_lab.accounts import log_in, read_token, who_am_i
 from funcx_lab.config import Service, home, read_json
-from funcx_lab.credentials import check_address, configured_service, forget_profile, profile_path
+from funcx_lab.credentials import (
+    check_address,
+    configured_service,
+    find_service,
+    forget_profile,
+    profile_path,
+)
 from funcx_lab.doctor import examine
 from funcx_lab.embedded import ensure_service, running_service, stop_service
 from funcx_lab.errors import FuncxLabError, UsageError
@@ -157,8 +163,10 @@ def lab(options: argparse.Namespace) -> int:
 
     directory = options.directory or (Path("notebooks") if Path("notebooks").is_dir() else Path())
     check_lab(directory)
-    code = run_lab(directory, ensure_service(), port=options.port, browser=not options.no_browser)
-    print("The hub service and your tasks keep running; `funcx-lab stop` stops them.")
+    service = find_service()  # the one that kernels and the panel find
+    code = run_lab(directory, service, port=options.port, browser=not options.no_browser)
+    said = "The hub service and your tasks keep running; `funcx-lab stop` stops them."
+    print(said if service.embedded else "Your tasks keep running.")
     return code
 
 

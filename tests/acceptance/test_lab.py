@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -34,6 +35,10 @@ def test_lab_opens_and_leaves_the_service_running(tmp_path: Path, monkeypatch: p
         with urllib.request.urlopen(address[0], timeout=30) as answer:
             assert answer.status == 200
             assert "JupyterLab" in answer.read().decode()
+        status = address[0].replace("/lab?", "/funcx-lab/status?")
+        with urllib.request.urlopen(status, timeout=60) as answer:
+            panel = json.load(answer)
+        assert (panel["ok"], panel["service"], panel["problem"]) == (True, "local", None)
         below = psutil.Process(lab.pid).children(recursive=True)
         assert any("jupyterlab" in process.cmdline() for process in below)
         lab.send_signal(signal.SIGINT)

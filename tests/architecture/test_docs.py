@@ -43,7 +43,7 @@ def test_the_generated_pages_are_up_to_date() -> None:
 
 def test_every_environment_variable_is_documented() -> None:
     page = (ROOT / "docs" / "reference" / "settings.md").read_text()
-    folders = ("funcx_lab", "magics", "endpoint", "hub_service")
+    folders = ("funcx_lab", "magics", "endpoint", "hub_service", "labextension/funcx_lab_labextension")
     used = {
         name
         for folder in folders

@@ -15,6 +15,7 @@ PACKAGES = (
     "magics/funcx_lab_magics",
     "endpoint/funcx_lab_endpoint",
     "hub_service/funcx_lab_hub_service",
+    "labextension/funcx_lab_labextension",
     "scripts",
 )
 # Grows with each class, and is one list on purpose.
@@ -34,6 +35,17 @@ def test_files_and_functions_are_short(path: Path) -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or node.lineno) - node.lineno + 1
             assert length <= LONGEST_FUNCTION, f"{path}:{node.lineno} {node.name} has {length} lines"
+
+
+def front_end() -> list[Path]:
+    return sorted(
+        path for path in (ROOT / "labextension" / "src").rglob("*") if path.suffix in (".ts", ".tsx")
+    )
+
+
+@pytest.mark.parametrize("path", front_end(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_of_the_front_end_are_short(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= LONGEST_FILE, f"{path} is too long for one subject"
 
 
 def test_every_module_says_what_it_is_for() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from funcx_lab_magics.watch.show import Watch
+    from funcx_lab_magics.watch.live import Watch
 
 
 def load_ipython_extension(shell: Any) -> None:

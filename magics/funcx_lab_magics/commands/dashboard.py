@@ -45,8 +45,8 @@ class Dashboard:
     def _repr_html_(self) -> str:
         return block(
             f"<div>Dashboard <strong>{html.escape(self.facts['name'])}</strong>: JupyterLab shows it here "
-            "with the extension of funcx-lab. Elsewhere, <code>funcx-lab dashboard</code> prints its address; "
-            "<code>--open</code> opens it in a browser.</div>"
+            "with the extension of funcx-lab. Elsewhere, <code>funcx-lab dashboard</code> prints its "
+            "address; <code>--open</code> opens it in a browser.</div>"
         )
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:

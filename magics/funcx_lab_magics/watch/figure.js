@@ -20,6 +20,13 @@ async function loadBokeh(model) {
   return there();
 }
 
+/** Wait until an element stands on the page: Bokeh draws nowhere else. */
+async function onPage(element, isWanted) {
+  while (!element.isConnected && isWanted()) {
+    await new Promise(resolve => setTimeout(resolve, 50));
+  }
+}
+
 /** Return the page's own colours, as the figure's place has them. */
 function pageColours(el) {
   const style = getComputedStyle(el);
@@ -94,7 +101,7 @@ function table(columns, words) {
   return element;
 }
 
-async function render({ model, el }) {
+function render({ model, el }) {
   const page = crypto.randomUUID?.() ?? String(Math.random());
   const place = document.createElement("div");
   place.className = "fxl-watch-figure";
@@ -122,13 +129,17 @@ async function render({ model, el }) {
     try {
       const Bokeh = await loadBokeh(model);
       const box = document.createElement("div");
+      place.append(box);
+      await onPage(place, () => mine === drawing);
+      if (mine !== drawing) {
+        return;
+      }
       // Ids of its own: the same figure may stand on the page twice.
       const views = await Bokeh.embed.embed_item({ ...item, target_id: null }, box);
       if (mine !== drawing) {
         views.clear();
         return;
       }
-      place.replaceChildren(box);
       const plot = [...views][0].model;
       shown = { view, views, plot };
       paint(plot, pageColours(el));
@@ -174,8 +185,7 @@ async function render({ model, el }) {
   model.on("change:view", draw);
 
   tell("shown");
-  await draw();
-
+  void draw(); // not awaited: what is returned here is needed before the figure stands on the page
   return () => {
     model.off("change:columns", onColumns);
     model.off("change:is_paused", onPause);

@@ -6,10 +6,12 @@ from functools import cache
 from typing import Any
 
 from bokeh.embed import json_item
-from bokeh.models import ColumnDataSource, HoverTool, Legend, LegendItem
+from bokeh.models import ColumnDataSource, HoverTool
+from bokeh.models.annotations import Legend, LegendItem
 from bokeh.plotting import figure
 
 from funcx_lab.looks import LOOKS
+from funcx_lab.protocol.states import FINAL_STATES
 from funcx_lab_magics.watch.board import STATES
 from funcx_lab_magics.watch.columns import COLOURS
 
@@ -17,16 +19,24 @@ from funcx_lab_magics.watch.columns import COLOURS
 HEIGHT = 260
 #: The page finds a figure's source by this name, and the glyphs of a state by the state's.
 ROWS = "rows"
+#: What has ended is at the bottom, so it is seen to rise.
+_STACK = [state for state in STATES if state in FINAL_STATES] + [
+    state for state in reversed(STATES) if state not in FINAL_STATES
+]
 _TOOLS = "xpan,xwheel_zoom,box_zoom,reset,save"
-#: A bar's tooltip; its colours are the page's own, as the class says.
-_TOOLTIP = '<div class="fxl-watch-tip"><strong>@name</strong> @task<br>@state · @took<br>@place</div>'
+#: A bar's tooltip. Bokeh's own is white: this covers it, in the colours of the page.
+_TOOLTIP = (
+    '<div style="margin:-6px -12px;padding:6px 12px;border-radius:4px;'
+    'background:var(--jp-layout-color2,Canvas);color:var(--jp-ui-font-color1,CanvasText)">'
+    "<strong>@name</strong> @task<br>@state · @took<br>@place</div>"
+)
 
 
 @cache
 def items() -> dict[str, Any]:
     """Return each view's figure by its name."""
     return {
-        name: json_item(make())  # type: ignore[no-untyped-call]
+        name: json_item(make())
         for name, make in {"progress": _progress, "stream": _stream, "endpoints": _endpoints}.items()
     }
 
@@ -34,8 +44,8 @@ def items() -> dict[str, Any]:
 def _progress() -> Any:
     plot = _plot(x_axis_label="seconds since watching began", y_axis_label="tasks")
     source = ColumnDataSource(name=ROWS, data={"time": [], **{state: [] for state in STATES}})
-    colours = [COLOURS[state] for state in STATES]
-    drawn = plot.varea_stack(list(STATES), x="time", color=colours, source=source)
+    colours = [COLOURS[state] for state in _STACK]
+    drawn = plot.varea_stack(_STACK, x="time", color=colours, source=source)
     _add_legend(plot, drawn)
     plot.y_range.start = 0
     return plot
@@ -55,7 +65,9 @@ def _stream() -> Any:
         legend_field="state",
         source=source,
     )
-    plot.add_tools(HoverTool(tooltips=_TOOLTIP, renderers=[bars], point_policy="follow_mouse"))
+    plot.add_tools(
+        HoverTool(tooltips=_TOOLTIP, renderers=[bars], point_policy="follow_mouse", show_arrow=False)
+    )
     legend = plot.legend[0]
     plot.center.remove(legend)
     _place(plot, legend)
@@ -68,10 +80,8 @@ def _stream() -> Any:
 def _endpoints() -> Any:
     plot = _plot(y_range=["?"], x_axis_label="tasks")
     source = ColumnDataSource(name=ROWS, data={"endpoint": [], **{state: [] for state in STATES}})
-    colours = [COLOURS[state] for state in STATES]
-    drawn = plot.hbar_stack(
-        list(STATES), y="endpoint", height=0.6, color=colours, line_color=None, source=source
-    )
+    colours = [COLOURS[state] for state in _STACK]
+    drawn = plot.hbar_stack(_STACK, y="endpoint", height=0.6, color=colours, line_color=None, source=source)
     _add_legend(plot, drawn)
     plot.x_range.start = 0
     return plot
@@ -82,16 +92,17 @@ def _plot(**settings: Any) -> Any:
         height=HEIGHT, sizing_mode="stretch_width", tools=_TOOLS, toolbar_location="right", **settings
     )
     plot.toolbar.logo = None
+    plot.border_line_color = None
     plot.toolbar.autohide = True
     return plot
 
 
 def _add_legend(plot: Any, drawn: list[Any]) -> None:
-    for state, glyphs in zip(STATES, drawn, strict=True):
+    for state, glyphs in zip(_STACK, drawn, strict=True):
         glyphs.name = state
     entries = [
         LegendItem(label=LOOKS[state][1], renderers=[glyphs], name=state)
-        for state, glyphs in zip(STATES, drawn, strict=True)
+        for state, glyphs in zip(_STACK, drawn, strict=True)
     ]
     _place(plot, Legend(items=entries))
 

@@ -116,7 +116,7 @@ class Watch:
     def start(self) -> None:
         """Go on beside other work, in a thread that ends with the watch or when it is put to sleep."""
         with self._starting:
-            if self.is_over or (self._thread is not None and self._thread.is_alive()):
+            if self.is_over or self._thread is not None:
                 return
             self._thread = threading.Thread(target=self._run_safely, name="funcx-watch", daemon=True)
             self._thread.start()
@@ -172,7 +172,16 @@ class Watch:
 
     def _run_safely(self) -> None:
         try:
-            self.run()
+            while not self._is_done():
+                self.run()
         except Exception:  # the thread's edge: a view must not end what it shows
             log.warning("The watch of %s is not updated any more", self.title, exc_info=True)
             self._over.set()
+
+    def _is_done(self) -> bool:
+        """Whether the thread may end; one that is woken while it falls asleep goes on."""
+        with self._starting:
+            if self._over.is_set() or self._is_asleep:
+                self._thread = None
+                return True
+            return False

@@ -45,7 +45,7 @@ class Library(widgets.Widget):  # type: ignore[misc]
     def of_kernel(cls) -> Library:
         """Return the one of this kernel."""
         if cls._one is None or cls._one.comm is None:
-            path = Path(static_path()) / "js" / "bokeh.min.js"  # type: ignore[no-untyped-call]
+            path = Path(static_path()) / "js" / "bokeh.min.js"
             cls._one = cls(code=path.read_text())
         return cls._one
 
@@ -109,14 +109,14 @@ class Panel:
         widgets.jslink((self.choice, "index"), (self.figure, "view"))
         widgets.jslink((self.pause, "value"), (self.figure, "is_paused"))
         row = widgets.HBox([self.choice, self.pause, self.cancel.button])
-        row.layout.flex_flow = "row wrap"
+        row.layout.flex_flow, row.layout.align_items = "row wrap", "center"
         self.box = widgets.VBox([row, self.figure])
         self.box.add_class("fxl-watch")
         self.figure.on_msg(self._hear)
 
     def display(self) -> None:
         """Show it in the cell that runs now."""
-        display(self.box)
+        display(self.box)  # type: ignore[no-untyped-call]
 
     def show(self, board: Board, title: str, *, is_over: bool) -> None:
         """Send what is new to the page."""

@@ -1,4 +1,4 @@
-"""What the front end decides without a browser: ``labextension/tests/*.test.js`` in Node's own test runner."""
+"""What the front end decides without a browser: labextension/tests/*.test.js in Node's test runner."""
 
 from __future__ import annotations
 

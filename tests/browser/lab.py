@@ -98,6 +98,24 @@ class Notebook:
         self.page.keyboard.press("Control+Enter")
         expect(prompt).not_to_have_text("[ ]:")
 
+    def focus(self, number: int) -> None:
+        """Make a cell the active one."""
+        self._prompt(number).click()
+
+    def edit(self, number: int, source: str) -> None:
+        """Replace a cell's text by typing."""
+        self.cell(number).locator(".cm-content").click()
+        self.page.keyboard.press("Control+a")
+        self.page.keyboard.insert_text(source)
+
+    def press(self, number: int, button: str) -> None:
+        """Press a button below a cell."""
+        self.output(number).get_by_role("button", name=button).click()
+
+    def agree(self) -> None:
+        """Answer the page's question with yes."""
+        self.page.locator(".jp-Dialog .jp-mod-accept").click()
+
     def run(self, number: int) -> Locator:
         """Run a cell that has not run yet, wait until it ends, and return its output."""
         self.start(number)
@@ -126,6 +144,12 @@ class Notebook:
         with self.page.expect_response(lambda answer: "/restart" in answer.url):
             self.page.locator(".jp-Dialog .jp-mod-accept").click()
         self.wait_for_kernel()
+
+    def shut_down(self) -> None:
+        """End the kernel from the menu."""
+        self.page.get_by_role("menuitem", name="Kernel", exact=True).click()
+        with self.page.expect_response(lambda answer: answer.request.method == "DELETE"):
+            self.page.locator('.lm-Menu-item[data-command="kernelmenu:shutdown"]').click()
 
     def _toolbar(self, command: str) -> Locator:
         return self.page.locator(f'.jp-NotebookPanel-toolbar [data-command="{command}"]').first

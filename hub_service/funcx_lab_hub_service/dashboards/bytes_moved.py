@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bokeh.models import NumeralTickFormatter, Range1d
+from bokeh.models import Range1d
 
 from funcx_lab_hub_service.dashboards.component import (
     ROWS_LIMIT,
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from funcx_lab_hub_service.dashboards.sampler import View
 
 
+#: What the axis counts, by bytes of one unit.
+_LABELS = {10**n: f"data ({unit} per second)" for n, unit in ((0, "B"), (3, "kB"), (6, "MB"), (9, "GB"))}
+
+
 class BytesMoved(Component):
     """Two bars for every five seconds, side by side."""
 
@@ -42,7 +46,7 @@ class BytesMoved(Component):
     def draw(self) -> Any:
         """Return the plot of the source."""
         self._time, self._rate = Range1d(start=0, end=1000), Range1d(start=0, end=1)
-        shown = plot("time of day", "bytes (per second)", x_range=self._time, y_range=self._rate)
+        shown = plot("time of day", _LABELS[1], x_range=self._time, y_range=self._rate)
         options = {"width": STEP_S * 400, "source": self.source, "fill_alpha": 0.85}
         sent = shown.vbar(
             x="before", top="sent", color=self.look.lines[0], legend_label="arguments", **options
@@ -60,7 +64,8 @@ class BytesMoved(Component):
         )
         lines = [("", "@from"), ("arguments", "@sent_told"), ("results", "@returned_told")]
         shown.add_tools(hover(lines, [sent, returned]))
-        shown.yaxis.formatter = NumeralTickFormatter(format="0.[0] b")
+        self._axis = shown.yaxis[0]
+        self._axis.formatter.use_scientific = False
         time_axis(shown)
         legend_above(shown)
         return shown
@@ -68,8 +73,10 @@ class BytesMoved(Component):
     def update(self, view: View) -> None:
         """Show the last minutes."""
         tallies = view.tallies(SPAN_S)
-        sent = [tally.sent / STEP_S for tally in tallies]
-        returned = [tally.returned / STEP_S for tally in tallies]
+        highest = max([100.0, *(max(tally.sent, tally.returned) / STEP_S for tally in tallies)])
+        unit = max(unit for unit in _LABELS if unit == 1 or highest >= unit)
+        sent = [tally.sent / STEP_S / unit for tally in tallies]
+        returned = [tally.returned / STEP_S / unit for tally in tallies]
         put(
             self.source,
             {
@@ -77,12 +84,13 @@ class BytesMoved(Component):
                 "after": [view.at(tally.start + 0.72 * STEP_S) for tally in tallies],
                 "sent": sent,
                 "returned": returned,
-                "sent_told": [f"{size(each)}/s" for each in sent],
-                "returned_told": [f"{size(each)}/s" for each in returned],
+                "sent_told": [f"{size(each * unit)}/s" for each in sent],
+                "returned_told": [f"{size(each * unit)}/s" for each in returned],
                 "from": [view.clock(tally.start) for tally in tallies],
             },
         )
-        move(self._rate, 0, max([100.0, *sent, *returned]) * 1.15)
+        self._axis.axis_label = _LABELS[unit]
+        move(self._rate, 0, highest / unit * 1.15)
         move_time(self._time, view, tallies[0].start if tallies else view.now)
 
     def rows(self, view: View) -> list[Row]:

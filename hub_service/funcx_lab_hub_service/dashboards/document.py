@@ -83,7 +83,6 @@ class Page:
         document.template = _TEMPLATE
         document.template_variables.update(self._variables(view))
         self._page.on_change("tags", lambda attr, old, new: self._said(new))
-        document.on_session_destroyed(lambda context: self._rest())
 
     def _variables(self, view: View) -> dict[str, Any]:
         component = self._component

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
     from tornado.websocket import WebSocketHandler
 
 _POLICY_VIOLATED = 1008
+#: Sockets that were closed are forgotten after so many seconds.
+_LOOK_S = 5.0
 #: What would put a page into a session that somebody else made.
 _SESSION_ARGUMENTS = ("bokeh-session-id", "bokeh-token")
 
@@ -112,13 +113,15 @@ class SocketHandler(Entrance):
 
     async def _close_when_revoked(self, handler: WebSocketHandler) -> None:
         over = asyncio.ensure_future(revoked(self.services, self.token))
-        with contextlib.suppress(asyncio.CancelledError):
+        try:
             while not over.done():
-                await asyncio.wait([over], timeout=5.0)
-                if handler not in self.dashboards.sockets:
-                    over.cancel()
+                await asyncio.wait([over], timeout=_LOOK_S)
+                if handler.ws_connection is None or handler.ws_connection.is_closing():
                     return
-        handler.close(_POLICY_VIOLATED, "the token was revoked")
+            handler.close(_POLICY_VIOLATED, "the token was revoked")
+        finally:
+            over.cancel()
+            self.dashboards.sockets.discard(handler)
 
 
 routes: list[tuple[str, type[DashHandler]]] = [

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from bokeh.models import FactorRange, Range1d
 
-from funcx_lab_hub_service.dashboards.component import Component, Row, hover, move, plot, put, whole_numbers
+from funcx_lab_hub_service.dashboards.component import (
+    Component,
+    Row,
+    bar_height,
+    hover,
+    move,
+    plot,
+    put,
+    whole_numbers,
+)
 
 if TYPE_CHECKING:
     from funcx_lab_hub_service.dashboards.sampler import View
@@ -32,10 +41,10 @@ class Failures(Component):
         """Return the plot of the source."""
         self._kinds, self._tasks = FactorRange(), Range1d(start=0, end=4)
         shown = plot("failed tasks (count)", "kind of failure", x_range=self._tasks, y_range=self._kinds)
-        bars = shown.hbar(
+        self._bars = bars = shown.hbar(
             y="kind",
             right="count",
-            height=0.6,
+            height=bar_height(1),
             source=self.source,
             color=self.look.failed,
             fill_alpha=0.85,
@@ -64,6 +73,7 @@ class Failures(Component):
         names = [kind for kind, _, _ in kinds]
         if list(self._kinds.factors) != names[::-1]:
             self._kinds.factors = names[::-1]
+            self._bars.glyph.height = bar_height(len(names))
         move(self._tasks, 0, max([4, *(n for _, n, _ in kinds)]) * 1.2)
         put(
             self.source,

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 _WHOLE = "whole call"
 #: The axis begins here, in milliseconds; what is less is shown there.
 _LEAST_MS = 0.01
+#: Milliseconds in the words of people.
+_TICKS = {
+    **{0.01: "10 µs", 0.1: "100 µs", 1.0: "1 ms", 10.0: "10 ms", 100.0: "100 ms"},
+    **{1e3: "1 s", 1e4: "10 s", 6e4: "1 min", 6e5: "10 min", 3.6e6: "1 h", 3.6e7: "10 h"},
+}
 
 
 class Latency(Component):
@@ -46,9 +51,7 @@ class Latency(Component):
         """Return the plot of the source."""
         self._range = Range1d(start=_LEAST_MS, end=1000)
         stages = FactorRange(factors=[_WHOLE, *reversed(STAGES)])
-        shown = plot(
-            "time (ms, logarithmic)", "stage", x_axis_type="log", x_range=self._range, y_range=stages
-        )
+        shown = plot("time (logarithmic)", "stage", x_axis_type="log", x_range=self._range, y_range=stages)
         colors = self.look.lines
         shown.segment(
             "median", "stage", "slow", "stage", source=self.source, color=self.look.quiet, line_width=3
@@ -72,6 +75,8 @@ class Latency(Component):
         lines = [("", "@stage: @what"), ("median", "@median_told"), ("slowest of twenty", "@slow_told")]
         shown.add_tools(hover(lines, [medians, slow]))
         shown.xgrid.grid_line_color = self.look.grid
+        shown.xaxis.ticker = list(_TICKS)
+        shown.xaxis.major_label_overrides = _TICKS
         legend_above(shown)
         return shown
 

@@ -78,6 +78,8 @@ class Look:
                     "label_text_font": _FONT,
                     "label_text_font_size": "12px",
                     "orientation": "horizontal",
+                    "spacing": 18,
+                    "label_standoff": 6,
                     "padding": 0,
                     "margin": 4,
                 },

@@ -10,6 +10,7 @@ from funcx_lab.protocol.states import TaskState
 from funcx_lab_hub_service.dashboards.component import (
     Component,
     Row,
+    bar_height,
     hover,
     legend_above,
     move,
@@ -36,7 +37,7 @@ class Queue(Component):
 
     name = "queue"
     about = "Your tasks that wait and run now, by endpoint."
-    nothing = "You have no endpoint yet. Make one with funcx-endpoint configure, or use the one called local."
+    nothing = "No task of yours waits or runs now."
     caption = "Tasks that wait and run now, by endpoint"
     headers = ("Endpoint", *(words.capitalize() for _, words, _ in _STATES.values()), "All")
 
@@ -49,10 +50,10 @@ class Queue(Component):
         self._names, self._tasks = FactorRange(), Range1d(start=0, end=10)
         shown = plot("tasks (count)", "endpoint", x_range=self._tasks, y_range=self._names)
         colors = (self.look.running, self.look.waiting, self.look.lines[3], self.look.stopped)
-        bars = shown.hbar_stack(
+        self._bars = bars = shown.hbar_stack(
             [column for column, _, _ in _STATES.values()],
             y="name",
-            height=0.6,
+            height=bar_height(1),
             source=self.source,
             color=colors,
             fill_alpha=0.85,
@@ -83,6 +84,8 @@ class Queue(Component):
         factors = list(reversed(columns["name"]))
         if list(self._names.factors) != factors:
             self._names.factors = factors
+            for bar in self._bars:
+                bar.glyph.height = bar_height(len(factors))
         move(self._tasks, 0, max([*columns["all"], 4]) * 1.1)
         put(self.source, columns)
 
@@ -92,6 +95,11 @@ class Queue(Component):
         every = {**dict.fromkeys(names, None), **dict.fromkeys(queues, None)}
         counts = [(names.get(key, f"…{key[-8:]}"), _told(queues.get(key, {}))) for key in every]
         return sorted(counts, key=lambda count: (-sum(count[1].values()), count[0]))[:_ENDPOINTS]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits or runs."""
+        return not any(self.source.data["all"])
 
     def rows(self, view: View) -> list[Row]:
         """Return each endpoint's numbers."""

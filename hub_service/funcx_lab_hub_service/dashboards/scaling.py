@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bokeh.core.properties import value
 from bokeh.layouts import column
 from bokeh.models import ColumnDataSource, Range1d
+from bokeh.models.annotations import Legend, LegendItem
 
 from funcx_lab_hub_service.dashboards.component import (
     ROWS_LIMIT,
@@ -58,6 +60,7 @@ class Scaling(Component):
             ColumnDataSource({name: [] for name in ("time", *_QUANTITIES, "busy", "endpoint")})
             for _ in range(_ENDPOINTS)
         ]
+        self._items: list[LegendItem] = []
         plots = [self._draw_one(quantity) for quantity in _QUANTITIES]
         for upper in plots[:-1]:
             upper.xaxis.visible = False
@@ -71,6 +74,7 @@ class Scaling(Component):
             line_color=self.look.page,
         )
         lines = [("", "@what"), ("why", "@reason"), ("when", "@when"), ("endpoint", "@endpoint")]
+        plots[0].add_layout(Legend(items=self._items), "above")
         plots[0].add_tools(hover(lines, [marks]))
         return column(*plots, sizing_mode="stretch_both", spacing=4)
 
@@ -86,7 +90,9 @@ class Scaling(Component):
         )
         for source, color, dash in zip(self._lines, self.look.lines, _DASHES, strict=False):
             options = {"source": source, "color": color, "line_dash": dash, "mode": "after"}
-            shown.step("time", quantity, line_width=2.5, **options)
+            line = shown.step("time", quantity, line_width=2.5, **options)
+            if quantity == _QUANTITIES[0]:
+                self._items.append(LegendItem(label=value(""), renderers=[line], visible=False))
             if is_last:
                 shown.step("time", "busy", line_width=1, **options)
         whole_numbers(shown, "yaxis")
@@ -102,6 +108,7 @@ class Scaling(Component):
         for number, source in enumerate(self._lines):
             endpoint_id, name = chosen[number] if number < len(chosen) else ("", "")
             sizes = view.sizes(endpoint_id, _SPAN_S) if endpoint_id else []
+            self._name(number, name)
             points = [(size.time, size.blocks, size.nodes, size.workers, size.busy) for size in sizes]
             points += [(view.now, *points[-1][1:])] if points else []
             times, *numbers = zip(*points, strict=True) if points else ((),) * 5
@@ -116,6 +123,12 @@ class Scaling(Component):
             move(top, 0, highest[quantity] * 1.25)
         move(self._time, view.at(max(start, view.now - _SPAN_S)), view.at(view.now))
 
+    def _name(self, number: int, name: str) -> None:
+        """Name a line in the legend; one without an endpoint is not there."""
+        item = self._items[number]
+        if item.visible != bool(name) or item.label != value(name):
+            item.update(label=value(name), visible=bool(name))
+
     @staticmethod
     def _mark(
         marks: dict[str, list[Any]], view: View, endpoint_id: str, name: str, color: str, points: list[Any]
@@ -123,8 +136,8 @@ class Scaling(Component):
         for step in view.steps(endpoint_id, _SPAN_S) if endpoint_id else []:
             blocks = next((blocks for time, blocks, *_ in reversed(points) if time <= step.time), 0)
             mark = (view.at(step.time), blocks, color, _MARKERS[step.change], step.what, step.reason or "–")
-            for key, value in zip(marks, (*mark, view.clock(step.time), name), strict=True):
-                marks[key].append(value)
+            for key, fact in zip(marks, (*mark, view.clock(step.time), name), strict=True):
+                marks[key].append(fact)
 
     @staticmethod
     def _chosen(view: View) -> list[tuple[str, str]]:

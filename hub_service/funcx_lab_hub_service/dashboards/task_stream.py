@@ -10,6 +10,7 @@ from funcx_lab_hub_service.dashboards.component import (
     ROWS_LIMIT,
     Component,
     Row,
+    bar_height,
     hover,
     legend_above,
     move,
@@ -48,11 +49,11 @@ class TaskStream(Component):
         """Return the plot of the source."""
         self._time, self._workers = Range1d(start=0, end=1000), FactorRange()
         shown = plot("time of day", "worker", x_range=self._time, y_range=self._workers)
-        bars = shown.hbar(
+        self._bars = bars = shown.hbar(
             y="worker",
             left="left",
             right="right",
-            height=0.8,
+            height=bar_height(1),
             source=self.source,
             fill_color="color",
             fill_alpha=0.85,
@@ -61,7 +62,7 @@ class TaskStream(Component):
             hatch_color=self.look.page,
             hatch_alpha=0.7,
             hatch_scale=8,
-            legend_group="state",
+            legend_field="state",
         )
         lines = [
             ("", "@task"),
@@ -88,7 +89,9 @@ class TaskStream(Component):
         thinnest = (newest - start) * _THINNEST
         if list(self._workers.factors) != workers:
             self._workers.factors = workers
+            self._bars.glyph.height = bar_height(len(workers) + 1)
         move(self._time, view.at(start - 5 * thinnest), view.at(newest + 5 * thinnest))
+        ran.sort(key=lambda task: task.code != "")  # what failed lies on top
         bars = [self._bar(task, view, thinnest) for task in ran]
         put(self.source, {name: [bar[name] for bar in bars] for name in self.columns()})
 

@@ -33,13 +33,19 @@ c.JupyterHub.hub_port = {hub_port}
 c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{proxy_port}"
 c.JupyterHub.services.append({{"name": "tests", "api_token": os.environ["TESTS_TOKEN"]}})
 c.JupyterHub.load_groups = {{
-    "physics": {{"users": ["ada", "eve"]}}, "registrars": {{"users": ["ada"]}}, "others": {{"users": ["bob"]}},
+    "physics": {{"users": ["ada", "eve"]}},
+    "registrars": {{"users": ["ada"]}},
+    "others": {{"users": ["bob"]}},
 }}
 c.JupyterHub.load_roles = [
     {{"name": "user", "scopes": ["self", ACCESS]}},
     {{"name": "computes", "scopes": SCOPES[:2], "groups": ["physics"]}},
     {{"name": "registers", "scopes": SCOPES, "groups": ["registrars"]}},
-    {{"name": "tests", "scopes": ["admin:users", "admin:servers", "tokens", "groups"], "services": ["tests"]}},
+    {{
+        "name": "tests",
+        "scopes": ["admin:users", "admin:servers", "tokens", "admin:groups"],
+        "services": ["tests"],
+    }},
 ]
 """
 

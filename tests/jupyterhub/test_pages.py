@@ -49,7 +49,9 @@ def test_a_strange_login_is_not_completed(jupyterhub: JupyterHub) -> None:
     assert b"begin again" in answer.content
 
 
-@pytest.mark.parametrize("target", ["//evil.example/", "http://evil.example/", "/hub/logout", "/\\evil.example"])
+@pytest.mark.parametrize(
+    "target", ["//evil.example/", "http://evil.example/", "/hub/logout", "/\\evil.example"]
+)
 def test_the_login_leads_nowhere_else(jupyterhub: JupyterHub, target: str) -> None:
     browser = jupyterhub.browser("ada")
     answer = browser("GET", f"{FUNCX}/login?next={target}")

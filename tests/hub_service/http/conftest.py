@@ -227,6 +227,10 @@ class FakeAgent:
         for first in range(0, len(results), self.batch):
             self._send(Results(self.session, results[first : first + self.batch]))
 
+    def report(self, status: dict[str, Any]) -> None:
+        """Send a heartbeat with these facts; only while nothing else is sent."""
+        self._send(Heartbeat(self.session, status))
+
     def say(self, task_id: str, first: int, events: list[Event]) -> None:
         """Report output of a running task; only while nothing else is sent."""
         self._send(Events(self.session, [EventBatch(task_id, task_id, first, events)]))

@@ -47,8 +47,8 @@ export class TaskCard extends Widget implements IRenderMime.IRenderer, IWatched 
     this._output = output;
     this._model = model;
     this._stale.setOrigin(output.origin);
-    await this._renderKept();
     this._update();
+    await this._renderKept();
     this._ask();
   }
 
@@ -73,7 +73,9 @@ export class TaskCard extends Widget implements IRenderMime.IRenderer, IWatched 
   }
 
   tick(): void {
-    if (this._task && !isFinal(this._task)) {
+    if (this._task && this._output?.view === 'line' && !this._output.ended) {
+      this._update(); // its kernel may have left it
+    } else if (this._task && !isFinal(this._task)) {
       this._view?.tick(this._task, Date.now() / 1000);
     }
   }
@@ -130,7 +132,10 @@ export class TaskCard extends Widget implements IRenderMime.IRenderer, IWatched 
       this._follow(task);
     }
     this._live.hidden = !isLive;
-    this._kept.hidden = (isLive && this._output.view === 'card') || this._output.refused !== null;
+    this._isKeptShown = !(isLive && this._output.view === 'card') && this._output.refused === null;
+    if (this._isKeptShown !== (this._keptWidget !== null)) {
+      void this._renderKept();
+    }
     this._note.hidden = !this._isUnknown;
     setText(this._note, this._isUnknown ? trans.__('The hub service does not have this task any more.') : '');
     this._showButtons(task);
@@ -207,19 +212,25 @@ export class TaskCard extends Widget implements IRenderMime.IRenderer, IWatched 
   }
 
   private async _renderKept(): Promise<void> {
+    this._keptWidget?.dispose();
+    this._keptWidget = null;
+    this._kept.replaceChildren();
+    if (this._isKeptShown && this._model) {
+      await this._showKept(this._model);
+    }
+  }
+
+  /** Show what the notebook has of the task. */
+  private async _showKept({ data, trusted }: IRenderMime.IMimeModel): Promise<void> {
     const { rendermime } = this._host;
-    const { data, trusted } = this._model!;
     const kept = Object.fromEntries(Object.entries(data).filter(([type]) => type.startsWith('text/')));
     const type = rendermime.preferredMimeType(kept, trusted ? 'any' : 'ensure');
-    const isShown = this._view !== null && this._output!.view === 'card';
-    if (type === undefined || isShown || this._output!.refused) {
+    if (type === undefined) {
       return;
     }
-    const widget = rendermime.createRenderer(type);
-    await widget.renderModel(rendermime.createModel({ data: kept, trusted }));
-    this._keptWidget?.dispose();
-    this._keptWidget = widget;
+    const widget = (this._keptWidget = rendermime.createRenderer(type));
     this._kept.replaceChildren(widget.node);
+    await widget.renderModel(rendermime.createModel({ data: kept, trusted }));
   }
 
   private _forget(): void {
@@ -249,4 +260,5 @@ export class TaskCard extends Widget implements IRenderMime.IRenderer, IWatched 
   private _hasEnded = false;
   private _isUnknown = false;
   private _isSeen = false;
+  private _isKeptShown = true;
 }

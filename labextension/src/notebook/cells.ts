@@ -41,7 +41,9 @@ export class Cells {
 
   /** Whether a cell was started on this page and goes on: its kernel shows what it does. */
   isRunning(model: ICellModel | undefined): boolean {
-    return model !== undefined && this._running.has(model);
+    // A kernel that is restarted leaves its cells idle, and nothing is said of them.
+    const isIdle = (model as ICodeCellModel | undefined)?.executionState === 'idle';
+    return model !== undefined && this._running.has(model) && !isIdle;
   }
 
   /** Return the cell that has the focus in the notebook that was used last. */

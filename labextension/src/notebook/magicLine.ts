@@ -37,7 +37,7 @@ export function withEndpoint(source: string, endpoint: string): string {
 export function withOption(source: string, names: readonly string[], value: string | null): string {
   return edit(source, words => {
     const rest = without(words, ...names);
-    return [...rest, names[names.length - 1], ...(value === null ? [] : [quoted(value)])];
+    return [...rest, names[0], ...(value === null ? [] : [quoted(value)])];
   });
 }
 

@@ -51,7 +51,7 @@ def run_cell(notebook: Notebook, options: argparse.Namespace, source: str) -> An
     preflight.check(notebook, ready)
     warn(options, cell, ready.manifest.captured.imports, notebook.say)
     task = submit(notebook, ready, line)
-    line.name_task(task)
+    line.name_task(task, has_card=options.background)
     if options.session:
         notebook.sessions.add(options.endpoint, options.session, task, set(ready.assigned))
     if options.task:

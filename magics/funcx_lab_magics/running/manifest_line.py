@@ -43,7 +43,7 @@ class ManifestLine:
         self._quiet = quiet
         self._display_id = uuid.uuid4().hex
         self._metadata: dict[str, Any] = {"funcx": {"endpoint": manifest.endpoint}}
-        self._is_shown, self._note = False, ""
+        self._is_shown, self._note, self._has_card = False, "", False
 
     def show(self, note: str = "") -> None:
         """Show the line, or show it anew with a note behind it."""
@@ -64,7 +64,7 @@ class ManifestLine:
         """Return the line; once its task has a name, a JupyterLab can go on with it without the kernel."""
         text, markup = self._manifest.text(note), self._manifest.html(note)
         facts = self._metadata["funcx"]
-        if "task_id" not in facts:
+        if self._has_card or "task_id" not in facts:
             return {"text/plain": text, "text/html": markup}
         return task_bundle(text, markup, {**facts, "view": "line"})
 
@@ -78,9 +78,17 @@ class ManifestLine:
         self._is_shown = False
         self.show(self._note)
 
-    def name_task(self, task: Task) -> None:
-        """Put the task's id into the output's metadata, so that a saved notebook knows its task."""
-        self._metadata = task.view.metadata()
+    def name_task(self, task: Task, *, has_card: bool = False) -> None:
+        """Put the task's id into the output's metadata, so that a saved notebook knows its task.
+
+        Parameters
+        ----------
+        task : Task
+            The task.
+        has_card : bool
+            A card below the line shows how the task is: the line need not.
+        """
+        self._metadata, self._has_card = task.view.metadata(), has_card
         self.show()
 
     def end(self, task: Task) -> None:

@@ -172,13 +172,14 @@ class HubService:
         self._started.push_async_callback(self.dashboards.stop)
         if not self.damage and is_copy(database.reader):
             tasks.facts.end_doubtful()
+        door = config.forwarder_bind or config.host
         self.forwarder = Forwarder(
             tasks,
             endpoints,
             functions,
             boot=database.boot,
             key_file=config.data / "forwarder.key",
-            host="127.0.0.1" if config.host == "localhost" else config.host,
+            host="127.0.0.1" if door == "localhost" else door,
             port=config.forwarder_port,
             last_port=self.ports.get("forwarder"),
             public_host=config.forwarder_host,
@@ -212,13 +213,13 @@ class HubService:
         """Return the JupyterHub that this is a service of, if it is one."""
         if not self.config.jupyterhub:
             return None
+        logging.getLogger("alembic").setLevel(logging.WARNING)  # tells of plugins that nobody uses here
         try:  # the extra's packages are needed by such a service only
             from funcx_lab_hub_service.auth.jupyterhub import JupyterHub
         except ImportError as err:
             raise MissingExtra(
                 f"A service of JupyterHub needs `pip install 'funcx-lab[jupyterhub]'` ({err})."
             ) from err
-        logging.getLogger("alembic").setLevel(logging.WARNING)  # tells of plugins that nobody uses here
         hub = JupyterHub(fresh_s=self.config.jupyterhub_fresh_s)
         self._started.push_async_callback(hub.stop)
         return hub

@@ -144,6 +144,7 @@ def _config(options: argparse.Namespace) -> ServiceConfig:
         public_hosts=tuple(options.public_host),
         jupyterhub_fresh_s=options.jupyterhub_fresh,
         forwarder_host=options.forwarder_host,
+        forwarder_bind=options.forwarder_bind,
         forwarder_port=options.forwarder_port,
         user=getpass.getuser(),
         ttl_days=options.ttl_days,
@@ -179,6 +180,7 @@ def _parser() -> argparse.ArgumentParser:
         "--public-host", action="append", default=[], help="further Host header to serve, with its port"
     )
     parser.add_argument("--forwarder-host", help="address that agents dial, if it is not --host")
+    parser.add_argument("--forwarder-bind", help="address that agents' port listens on, if it is not --host")
     parser.add_argument("--forwarder-port", type=_port, default=0)
     parser.add_argument(
         "--jupyterhub-fresh",

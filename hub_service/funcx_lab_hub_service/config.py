@@ -44,6 +44,9 @@ class ServiceConfig:
         Where JupyterHub says that browsers find it; ``""`` if it does not say.
     forwarder_host : str, optional
         Address that agents dial, when it is not ``host``.
+    forwarder_bind : str, optional
+        Address that the forwarder listens on, when it is not ``host``: agents come to it directly, encrypted
+        and known by their keys, also where HTTP comes through a proxy on this machine.
     forwarder_port : int
         As ``port``, for the forwarder.
     user : str
@@ -77,6 +80,7 @@ class ServiceConfig:
     jupyterhub_fresh_s: float = 5.0
     public_url: str = ""
     forwarder_host: str | None = None
+    forwarder_bind: str | None = None
     forwarder_port: int = 0
     user: str = "me"
     body_limit: int = BODY_LIMIT
@@ -113,8 +117,11 @@ class ServiceConfig:
         Raises
         ------
         ConfigError
-            If ``host`` is not loopback and there is no TLS, or half of it.
+            If ``host`` is not loopback and there is no TLS, or half of it; if agents would not be told
+            where the forwarder listens.
         """
+        if self.forwarder_bind is not None and self.forwarder_host is None:
+            raise ConfigError("--forwarder-bind needs --forwarder-host too: the name that agents dial.")
         if (self.certfile is None) != (self.keyfile is None):
             raise ConfigError("TLS needs both --certfile and --keyfile.")
         for path in (self.certfile, self.keyfile):

@@ -289,6 +289,20 @@ def client_for(hub: Running, clients: Callable[[str, str | None], Client]) -> Ca
 
 
 @pytest.fixture
+def agent_of() -> Iterator[Callable[[Client, Client, str], FakeAgent]]:
+    """Make agents at any service."""
+    made: list[FakeAgent] = []
+
+    def make(user: Client, anybody: Client, name: str) -> FakeAgent:
+        made.append(FakeAgent(user, anybody, name))
+        return made[-1]
+
+    yield make
+    for fake in made:
+        fake.stop()
+
+
+@pytest.fixture
 def agent(ask: Client, client_for: Callable[[str | None], Client]) -> Iterator[FakeAgent]:
     fake = FakeAgent(ask, client_for(None), "cluster")
     yield fake

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -112,3 +113,18 @@ def test_what_is_loopback(host: str, expected: bool, tmp_path: Path) -> None:
     if not expected:
         with pytest.raises(ConfigError, match="TLS"):
             ServiceConfig(data=tmp_path, host=host).check()
+
+
+def test_agents_are_told_a_name_that_they_can_dial(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--forwarder-host"):
+        ServiceConfig(data=tmp_path, forwarder_bind="0.0.0.0").check()
+    ServiceConfig(data=tmp_path, forwarder_bind="0.0.0.0", forwarder_host="hub.example.org").check()
+
+
+def test_agents_come_in_by_another_door(
+    start: Callable[..., Any], clients: Callable[..., Any], agent_of: Callable[..., Any]
+) -> None:
+    """Behind a proxy, HTTP comes over loopback and agents do not."""
+    hub = start(forwarder_bind="127.0.0.2", forwarder_host="127.0.0.2")
+    agent = agent_of(clients(hub.url, hub.token), clients(hub.url, None), "cluster")
+    assert agent.about["forwarder_address"].startswith("tcp://127.0.0.2:")

@@ -21,6 +21,7 @@ from playwright.sync_api import (
     FloatRect,
     Locator,
     Page,
+    Request,
     Route,
     expect,
     sync_playwright,
@@ -218,16 +219,37 @@ class JupyterLab:
 
     def write(self, name: str, *sources: str) -> None:
         """Put a notebook of code cells into the directory."""
-        cells = [nbformat.v4.new_code_cell(source) for source in sources]
+        self._write(name, [nbformat.v4.new_code_cell(source) for source in sources])
+
+    def write_outputs(self, name: str, *outputs: nbformat.NotebookNode) -> None:
+        """Put a notebook into the directory whose cells have run, one for each output."""
+        numbered = enumerate(outputs, 1)
+        self._write(
+            name,
+            [nbformat.v4.new_code_cell(f"{n}", outputs=[each], execution_count=n) for n, each in numbered],
+        )
+
+    def _write(self, name: str, cells: list[nbformat.NotebookNode]) -> None:
         notebook = nbformat.v4.new_notebook(cells=cells)
         notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
         nbformat.write(notebook, self.directory / f"{name}.ipynb")
 
     @contextmanager
-    def open(self, name: str) -> Iterator[Notebook]:
-        """Show a notebook on a new page, which is closed in the end; its kernel goes on."""
+    def open(
+        self, name: str, on_request: Callable[[Request], None] = lambda request: None
+    ) -> Iterator[Notebook]:
+        """Show a notebook on a new page, which is closed in the end; its kernel goes on.
+
+        Parameters
+        ----------
+        name : str
+            The notebook.
+        on_request : callable
+            Told every request of the page.
+        """
         page = self._context.new_page()
         page.on("console", self._note)
+        page.on("request", on_request)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.goto(f"{self._root}/lab/tree/{name}.ipynb?reset&{self._query}")
         notebook = Notebook(page)

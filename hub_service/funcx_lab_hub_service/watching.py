@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 MOST_TASKS = 500
 #: A message of tasks is closed at so many bytes.
 MESSAGE_BYTES = 1024 * 1024
-#: So much of the service's time one page may take at most.
-SHARE = 0.1
+#: So much of the service's time a page may take at most with each of the things that it is told of.
+SHARE = 0.05
+#: A page that fetches again has so many seconds for it before it is told of tasks again.
+RELOAD_S = 1.0
 #: After a failure, the next attempt waits this long, and twice as long after each further one.
 _BACK_OFF_S, _LONGEST_BACK_OFF_S = 1.0, 60.0
 

@@ -5,103 +5,34 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Collection
+from typing import TYPE_CHECKING
 
 import msgspec
 
 import funcx_lab
 from funcx_lab.errors import EndpointNotFound, FuncxLabError, InvalidRequest
-from funcx_lab.protocol.messages import Number
 from funcx_lab.protocol.states import FINAL_STATES, TaskState
-from funcx_lab.protocol.stream import STREAM_LIMIT
 from funcx_lab_hub_service.handlers.base import as_json, error_document
-from funcx_lab_hub_service.handlers.outbox import Outbox
+from funcx_lab_hub_service.handlers.following import Following
 from funcx_lab_hub_service.handlers.overview import endpoint_documents
-from funcx_lab_hub_service.handlers.replay import EventReplay
-from funcx_lab_hub_service.watching import MOST_TASKS, Batch, Changes, Kind, in_messages
+from funcx_lab_hub_service.handlers.page_outbox import Follow, PageOutbox, Pause, Resume, Unfollow, decode
+from funcx_lab_hub_service.watching import MOST_TASKS, RELOAD_S, SHARE, Batch, Changes, Kind, in_messages
 
 if TYPE_CHECKING:
-    from funcx_lab.protocol.messages import Event
     from funcx_lab_hub_service.auth.principals import Principal
     from funcx_lab_hub_service.handlers.services import Services
     from funcx_lab_hub_service.store.records import TaskRecord
 
 logger = logging.getLogger(__name__)
 
-#: So many ended tasks are told at the beginning, and so many logs are followed at once.
-_FIRST_ENDED, _MOST_FOLLOWED = 100, 64
-#: A page that takes nothing for so many seconds is closed; it comes again.
-_STUCK_S = 30.0
+#: So many ended tasks are told at the beginning.
+_FIRST_ENDED = 100
+#: Characters of an error's message.
+_TEXT_LIMIT = 2000
 #: Records are read so many at a time; others have their turn between.
 _PIECE = 100
-#: A task that is followed may be on its way into the database: it is looked for again after so many seconds.
-_LOOK_AGAIN_S = (0.1, 1.0)
 _LIVE = frozenset(TaskState) - FINAL_STATES
-
-
-class _Message(msgspec.Struct, tag_field="type", frozen=True):
-    """Anything that a page says."""
-
-
-class Follow(_Message, tag="follow", frozen=True):
-    """Tell the task's events behind ``after``, from now on too."""
-
-    task_id: str
-    after: Number = 0
-
-
-class Unfollow(_Message, tag="unfollow", frozen=True):
-    """No more events of this task."""
-
-    task_id: str
-
-
-class Pause(_Message, tag="pause", frozen=True):
-    """Nobody looks: tell nothing."""
-
-
-class Resume(_Message, tag="resume", frozen=True):
-    """Somebody looks again."""
-
-
-decode = msgspec.json.Decoder(Follow | Unfollow | Pause | Resume).decode
-
-
-class PageOutbox(Outbox):
-    """An outbox of JSON; ``ended`` is called with a followed task whose last event was sent."""
-
-    slow, stuck = 256 * 1024, 4 * STREAM_LIMIT
-
-    def __init__(
-        self,
-        write: Callable[[bytes], Awaitable[None]],
-        close: Callable[[], None],
-        ended: Callable[[str], None],
-    ) -> None:
-        super().__init__(write, close)
-        self._on_ended = ended
-
-    def tell(self, type: str, **fields: Any) -> None:
-        """Send one message."""
-        self._send(as_json({"type": type, **fields}))
-
-    def tell_list(self, type: str, name: str, entries: Iterable[bytes]) -> None:
-        """Send one message of entries that are JSON already."""
-        self._send(b'{"type":"%b","%b":[%b]}' % (type.encode(), name.encode(), b",".join(entries)))
-
-    def events(self, task_id: str, events: list[tuple[int, Event]], last: bool) -> None:
-        """Send events, in as many messages as their size asks for."""
-        shown = [[seq, {"time": event.time, "kind": event.kind, "data": event.data}] for seq, event in events]
-        frame = as_json({"type": "events", "task_id": task_id, "events": shown, "ended": last})
-        if len(frame) > self.slow and len(events) > 1:
-            half = len(events) // 2
-            self.events(task_id, events[:half], last=False)
-            self.events(task_id, events[half:], last)
-            return
-        self._send(frame)
-        if last:
-            self._on_ended(task_id)
 
 
 class Page:
@@ -127,13 +58,12 @@ class Page:
         close: Callable[[], None],
     ) -> None:
         self._services, self._principal = services, principal
-        self._outbox = PageOutbox(write, close, lambda task_id: self._unfollow(Unfollow(task_id)))
+        self._outbox = PageOutbox(write, close, lambda task_id: self._following.ended(task_id))
+        self._following = Following(services, principal, self._outbox, self._refuse)
         self._changes = Changes()
         self._news = asyncio.Event()
         #: what was told last of the endpoints, and which these were
         self._endpoints, self._shown = b"", frozenset[str]()
-        self._follows: dict[str, EventReplay | None] = {}
-        self._background: set[asyncio.Future[None]] = set()
         self._told: dict[Kind, Callable[[], Awaitable[None]]] = {
             Kind.ENDPOINTS: self._tell_endpoints,
             Kind.COUNTS: self._tell_counts,
@@ -145,24 +75,15 @@ class Page:
         ]
         damaged = bool(services.gate.damage)
         self._outbox.tell("hello", user=principal.user, version=funcx_lab.__version__, read_only=damaged)
-        self._keep(self._run())
+        self._teller = asyncio.ensure_future(self._run())
 
     def stop(self) -> None:
         """Forget the page."""
         self._outbox.stop()
         for unsubscribe in self._unsubscribe:
             unsubscribe()
-        for replay in self._follows.values():
-            if replay is not None:
-                replay.stop()
-        self._follows.clear()
-        for future in self._background:
-            future.cancel()
-
-    def _keep(self, work: Any) -> None:
-        future = asyncio.ensure_future(work)
-        self._background.add(future)
-        future.add_done_callback(self._background.discard)
+        self._following.stop()
+        self._teller.cancel()
 
     # --- what happens -------------------------------------------------------------------------------
 
@@ -196,68 +117,38 @@ class Page:
             return
         match message:
             case Follow():
-                self._follow(message)
+                self._following.follow(message.task_id, message.after)
             case Unfollow():
-                self._unfollow(message)
+                self._following.unfollow(message.task_id)
             case Pause():
                 self._changes.paused = True
+                self._following.pause()
             case Resume():
                 self._changes.paused = False
+                self._following.resume()
                 self._news.set()
-
-    def _follow(self, message: Follow) -> None:
-        self._unfollow(Unfollow(message.task_id))
-        if len(self._follows) >= _MOST_FOLLOWED:
-            why = f"A page follows {_MOST_FOLLOWED} tasks at once; unfollow another one first."
-            self._refuse(InvalidRequest(why), message.task_id)
-            return
-        self._follows[message.task_id] = None
-        self._keep(self._follow_one(message))
-
-    async def _follow_one(self, message: Follow) -> None:
-        task_id = message.task_id
-        error = self._why_not(task_id)
-        for wait_s in _LOOK_AGAIN_S:
-            if error is not None:
-                await asyncio.sleep(wait_s)
-                error = self._why_not(task_id)
-        if self._follows.get(task_id, self) is not None:
-            return  # unfollowed meanwhile, or followed anew
-        if error is not None:
-            del self._follows[task_id]
-            self._refuse(error, task_id)
-            return
-        self._follows[task_id] = EventReplay(
-            self._services, self._principal, self._outbox, task_id, message.after
-        )
-
-    def _why_not(self, task_id: str) -> Exception | None:
-        try:
-            self._services.tasks.record(self._principal, task_id)
-        except Exception as err:  # a damaged database fails in many ways; it is told as any error
-            return err
-        return None
-
-    def _unfollow(self, message: Unfollow) -> None:
-        replay = self._follows.pop(message.task_id, None)
-        if replay is not None:
-            replay.stop()
 
     def _refuse(self, error: Exception, task_id: str = "") -> None:
         if not isinstance(error, FuncxLabError):
             logger.error("A page could not be told what it asked for", exc_info=error)
         document = error_document(error)
         about = {"task_id": task_id} if task_id else {}
-        self._outbox.tell("error", code=document["code"], message=document["message"], **about)
+        self._outbox.tell("error", code=document["code"], message=document["message"][:_TEXT_LIMIT], **about)
 
     # --- what it is told ----------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        while True:
-            await self._due()
-            await self._has_room()
-            for kind in self._changes.take(time.monotonic()):
-                await self._told[kind]()
+        try:
+            while True:
+                await self._due()
+                await self._outbox.drained()
+                due = self._changes.take(time.monotonic())
+                for kind, tell in self._told.items():
+                    if kind in due:
+                        await tell()
+        except Exception:
+            logger.exception("A page broke")
+            self._outbox.give_up()
 
     async def _due(self) -> None:
         """Wait until something is to be told."""
@@ -270,12 +161,6 @@ class Page:
                 await asyncio.wait_for(self._news.wait(), None if due is None else due - now)
             except asyncio.TimeoutError:
                 return
-
-    async def _has_room(self) -> None:
-        try:
-            await asyncio.wait_for(self._outbox.drained(), _STUCK_S)
-        except asyncio.TimeoutError:
-            self._outbox.give_up()
 
     async def _tell_counts(self) -> None:
         begun = time.monotonic()
@@ -309,6 +194,7 @@ class Page:
                 self._outbox.tell("gone", task_ids=batch.gone)
             if batch.reload or not self._name_places(batch):
                 self._outbox.tell("reload")
+                took = SHARE * RELOAD_S
             elif batch.first:
                 took = await self._tell_first()
             else:
@@ -346,7 +232,7 @@ class Page:
             piece = task_ids[start : start + _PIECE]
             self._send_records(self._services.tasks.records(self._principal, task_ids=piece))
             took += time.monotonic() - begun
-            await self._has_room()
+            await self._outbox.drained()
             await asyncio.sleep(0)  # others have their turn
         return took
 

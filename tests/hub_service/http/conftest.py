@@ -19,6 +19,7 @@ from websockets.sync.client import ClientConnection, connect
 from funcx_lab.protocol import PROTOCOL_VERSION
 from funcx_lab.protocol.messages import (
     Accepted,
+    Bye,
     Cancel,
     Event,
     EventBatch,
@@ -230,6 +231,10 @@ class FakeAgent:
     def report(self, status: dict[str, Any]) -> None:
         """Send a heartbeat with these facts; only while nothing else is sent."""
         self._send(Heartbeat(self.session, status))
+
+    def bye(self, reason: str) -> None:
+        """Leave on purpose; only while nothing else is sent."""
+        self._send(Bye(self.session, reason))
 
     def say(self, task_id: str, first: int, events: list[Event]) -> None:
         """Report output of a running task; only while nothing else is sent."""

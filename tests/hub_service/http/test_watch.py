@@ -3,70 +3,17 @@
 from __future__ import annotations
 
 import base64
-import contextlib
-import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from websockets.sync.client import ClientConnection, connect
 
 from funcx_lab.protocol.messages import Event
+from funcx_lab_hub_service.store import retention
+from tests.hub_service.http.pages import watching
 
 NOBODYS = "00000000-0000-4000-8000-000000000000"
-#: ends what hangs
-LIMIT_S = 60.0
-
-
-class PageSocket:
-    """What a browser's page sees: every message, and from them how everything is."""
-
-    def __init__(self, connection: ClientConnection) -> None:
-        self.connection = connection
-        self.messages: list[dict[str, Any]] = []
-        self.tasks: dict[str, dict[str, Any]] = {}
-        self.endpoints: dict[str, dict[str, Any]] = {}
-        self.counts: dict[str, int] = {}
-
-    def say(self, type: str, **fields: Any) -> None:
-        self.connection.send(json.dumps({"type": type, **fields}))
-
-    def next(self, timeout: float = LIMIT_S) -> dict[str, Any]:
-        frame = self.connection.recv(timeout)
-        assert isinstance(frame, str)
-        message: dict[str, Any] = json.loads(frame)
-        self.messages.append(message)
-        if message["type"] == "tasks":
-            self.tasks |= {task["task_id"]: task for task in message["tasks"]}
-        elif message["type"] == "endpoints":
-            self.endpoints = {endpoint["name"]: endpoint for endpoint in message["endpoints"]}
-        elif message["type"] == "counts":
-            self.counts = message["tasks"]
-        return message
-
-    def until(self, is_so: Callable[[], Any]) -> None:
-        """Read until something is so."""
-        end = time.monotonic() + LIMIT_S
-        while not is_so():
-            self.next(end - time.monotonic())
-
-    def first(self, type: str) -> dict[str, Any]:
-        """Read until a message of that type comes."""
-        while True:
-            message = self.next()
-            if message["type"] == type:
-                return message
-
-
-@contextlib.contextmanager
-def watching(client: Any, **headers: str) -> Iterator[PageSocket]:
-    sent = {} if client.token is None else {"Authorization": f"Bearer {client.token}"}
-    url = client.url.replace("http", "ws", 1) + "/v3/watch"
-    with connect(
-        url, additional_headers=sent | headers, compression=None, max_size=8 * 1024**2, proxy=None
-    ) as one:
-        yield PageSocket(one)
 
 
 @pytest.fixture
@@ -172,6 +119,90 @@ def test_nothing_of_others_is_told(ask: Any, agent: Any, submit: Any, hub: Any, 
         kinds = {message["type"] for message in page.messages}
         assert kinds == {"hello", "endpoints", "counts", "tasks", "error"}
         assert (page.tasks, page.endpoints, page.counts) == ({}, {}, {})
+
+
+def test_a_page_that_nobody_sees_is_told_nothing(ask: Any, agent: Any, submit: Any) -> None:
+    agent.answer = lambda task: None
+    (followed,) = submit()
+    with watching(ask) as page:
+        page.until(lambda: page.tasks.get(followed, {}).get("state") == "running")
+        page.say("follow", task_id=followed)
+        page.first("events")
+        page.say("pause")
+        page.say("follow", task_id=NOBODYS)  # kept for later, too
+        (task_id,) = submit()
+        agent.say(followed, 0, [Event(1.0, "stdout", "meanwhile")])
+        assert ask("POST", "/v3/tasks/cancel", {"task_ids": [task_id]}).document["cancelled"] == [task_id]
+        with watching(ask) as other:  # whatever is told was told by then
+            other.until(lambda: other.tasks.get(task_id, {}).get("state") == "cancelled")
+        told = len(page.messages)
+        page.say("resume")
+        page.until(lambda: page.tasks.get(task_id, {}).get("state") == "cancelled")
+        steps = [
+            task["state"]
+            for one in page.messages[told:]
+            for task in one.get("tasks", ())
+            if one["type"] == "tasks"
+        ]
+        assert steps.count("running") <= 1
+        while not any(entry["data"] == "meanwhile" for _, entry in page.events[followed]):
+            page.first("events")
+        assert [seq for seq, _ in page.events[followed]] == sorted({seq for seq, _ in page.events[followed]})
+        page.until(lambda: any(one["type"] == "error" for one in page.messages))
+
+
+def test_two_pages_of_one_user_are_told_the_same(ask: Any, agent: Any, submit: Any) -> None:
+    with watching(ask) as one, watching(ask) as two:
+        task_ids = submit(20)
+        for page in (one, two):
+            page.until(
+                lambda page=page: {page.tasks.get(each, {}).get("state") for each in task_ids} == {"success"}
+            )
+            page.until(lambda page=page: page.counts == {"success": 20})
+        assert one.tasks == two.tasks
+
+
+def test_an_endpoint_is_there_while_it_is_shared(
+    ask: Any, agent: Any, hub: Any, client_for: Callable[..., Any]
+) -> None:
+    eve = client_for(hub.new_token("eve"))
+    with watching(eve) as page, watching(ask) as own:
+        assert page.first("endpoints")["endpoints"] == []
+        ask("POST", "/v3/endpoints/cluster/shares", {"user": "eve"})
+        page.until(lambda: "cluster" in page.endpoints)
+        assert (page.endpoints["cluster"]["owner"], page.endpoints["cluster"]["shared"]) == ("ada", True)
+        assert page.endpoints["cluster"]["shared_with"] == []
+        own.until(lambda: own.endpoints.get("cluster", {}).get("shared_with") == ["user:eve"])
+        ask("DELETE", "/v3/endpoints/cluster/shares", {"user": "eve"})
+        page.until(lambda: page.endpoints == {})
+
+
+def test_a_purged_task_is_told_as_gone(ask: Any, agent: Any, submit: Any, hub: Any) -> None:
+    (task_id,) = submit()
+    with watching(ask) as page:
+        page.until(lambda: page.tasks.get(task_id, {}).get("state") == "success")
+
+        async def purge() -> None:
+            gone, _ = await hub.service.database.write(
+                lambda connection: retention.purge(connection, 0, 1e12, time.time(), 1000)
+            )
+            hub.service.services.tasks.purged(gone)
+
+        hub.run(purge())
+        assert page.first("gone")["task_ids"] == [task_id]
+        page.until(lambda: page.counts == {})
+
+
+def test_live_tasks_change_with_their_endpoint(ask: Any, agent: Any, submit: Any) -> None:
+    agent.answer = lambda task: None
+    (task_id,) = submit()
+    with watching(ask) as page:
+        page.until(lambda: page.tasks.get(task_id, {}).get("state") == "running")
+        assert page.tasks[task_id]["reason"] == ""
+        agent.bye("going home")
+        page.until(lambda: "going home" in page.tasks[task_id]["reason"])
+        page.until(lambda: page.endpoints["cluster"]["state"] == "offline")
+        assert page.endpoints["cluster"]["workers"] is None
 
 
 @pytest.mark.parametrize("token", [None, "fxl_wrong"])

@@ -6,12 +6,16 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import wait
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import nbformat
 import pytest
 from playwright.sync_api import expect
 
-from funcx_lab import FuncXClient, stream
+from funcx_lab import Executor, FuncXClient, stream
+from funcx_lab.looks import TASK_MIME
 from tests.browser.lab import DARK, JupyterLab, jupyter_lab
 
 pytestmark = pytest.mark.slow
@@ -203,3 +207,36 @@ def test_a_retried_task_takes_the_place_of_the_first_in_the_saved_notebook(lab: 
     assert second is not None
     assert second in saved
     assert FuncXClient().connection.record(second)["state"] == "success"
+
+
+def _noisy(number: int) -> int:
+    from IPython.display import HTML, display  # what a person's function may do
+
+    if number == 0:
+        display(HTML("<b>bold</b><script>window.ran = 1</script><i onclick='window.ran = 1'>press</i>"))
+    print(f"number {number}")
+    return number
+
+
+def test_two_hundred_outputs_ask_only_for_what_is_seen(lab: JupyterLab) -> None:
+    """Of a notebook that nobody trusts: displays are sanitised."""
+    with Executor("local") as executor:
+        futures = [executor.submit(_noisy, number) for number in range(200)]
+        wait(futures, timeout=120)
+        task_ids = [future.task_id for future in futures]
+    lab.write_outputs("many", *(_card(task_id) for task_id in task_ids))
+    asked: list[str] = []
+    with lab.open("many", lambda request: asked.append(urlsplit(request.url).path)) as notebook:
+        notebook.wait_for(0, "✔ success", "number 0", "bold", "press")
+        notebook.output(0).get_by_text("press").click()
+        assert notebook.page.evaluate("window.ran") is None
+        seen = notebook.page.locator(".fxl-TaskCard-state").count()
+        assert 1 <= seen < 60
+        assert sum("/api/v3/tasks/" in path for path in asked) < 60
+        notebook.cells.last.scroll_into_view_if_needed()
+        notebook.wait_for(199, "✔ success", "number 199")
+
+
+def _card(task_id: str) -> nbformat.NotebookNode:
+    data = {TASK_MIME: {"task_id": task_id}, "text/html": "<p>as it was saved</p>", "text/plain": "saved"}
+    return nbformat.v4.new_output("display_data", data, metadata={"funcx": {"task_id": task_id}})

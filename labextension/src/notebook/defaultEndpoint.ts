@@ -27,11 +27,31 @@ export function setEndpointOfNotebook(panel: NotebookPanel, name: string): void 
   }
 }
 
+/** The endpoint of notebooks that have not chosen one, by the settings of the front end; `''` for none. */
+export class UsualEndpoint {
+  readonly changed: Signal<UsualEndpoint, void> = new Signal(this);
+
+  get name(): string {
+    return this._name;
+  }
+
+  /** Take the setting over. */
+  set(name: string): void {
+    if (name.trim() !== this._name) {
+      this._name = name.trim();
+      this.changed.emit();
+    }
+  }
+
+  private _name = '';
+}
+
 /** Tells the server of one notebook's default endpoint while the notebook is open. */
 export class EndpointTeller implements IDisposable {
   constructor(
     private readonly _panel: NotebookPanel,
-    private readonly _funcx: IFuncX
+    private readonly _funcx: IFuncX,
+    private readonly _usual: UsualEndpoint
   ) {
     const { context } = _panel;
     void context.ready.then(() => {
@@ -42,6 +62,7 @@ export class EndpointTeller implements IDisposable {
       context.model.metadataChanged.connect(this._tell, this);
       context.pathChanged.connect(this._move, this);
       _funcx.statusChanged.connect(this._retell, this);
+      _usual.changed.connect(this._tell, this);
       _panel.disposed.connect(this.dispose, this);
       this._tell();
     });
@@ -70,7 +91,7 @@ export class EndpointTeller implements IDisposable {
   }
 
   private _tell(): void {
-    const name = endpointOfNotebook(this._panel);
+    const name = this._panel.isDisposed ? '' : endpointOfNotebook(this._panel) || this._usual.name;
     if (this._panel.isDisposed || (name === this._told && !this._hasFailed)) {
       return;
     }

@@ -8,6 +8,7 @@ import { Widget } from '@lumino/widgets';
 
 import type { IFuncX } from '../tokens';
 import { endpointOfNotebook, setEndpointOfNotebook } from './defaultEndpoint';
+import type { UsualEndpoint } from './defaultEndpoint';
 import { element } from './html';
 
 /** One entry: what it writes, and what it says. */
@@ -17,10 +18,10 @@ export interface IChoice {
 }
 
 /** Return what can be chosen, the notebook's own endpoint among it though nobody knows it. */
-export function choices(funcx: IFuncX, current: string, trans: TranslationBundle): IChoice[] {
+export function choices(funcx: IFuncX, current: string, trans: TranslationBundle, usual = ''): IChoice[] {
   const known = funcx.endpoints.map(({ name, status }) => ({ value: name, text: `${name} · ${status}` }));
   const listed = [
-    { value: '', text: trans.__('default endpoint') },
+    { value: '', text: usual ? trans.__('default · %1', usual) : trans.__('default endpoint') },
     { value: 'auto', text: trans.__('auto · the best that fits') },
     ...known.sort((a, b) => a.value.localeCompare(b.value))
   ];
@@ -33,6 +34,7 @@ export class EndpointPicker extends Widget {
   constructor(
     private readonly _panel: NotebookPanel,
     private readonly _funcx: IFuncX,
+    private readonly _usual: UsualEndpoint,
     private readonly _trans: TranslationBundle
   ) {
     super();
@@ -42,6 +44,7 @@ export class EndpointPicker extends Widget {
     this._select.addEventListener('change', () => setEndpointOfNotebook(_panel, this._select.value));
     this.node.append(this._select);
     _funcx.endpointsChanged.connect(this.update, this);
+    _usual.changed.connect(this.update, this);
     void _panel.context.ready.then(() => {
       if (!this.isDisposed && !_panel.isDisposed) {
         _panel.context.model.metadataChanged.connect(this.update, this);
@@ -62,7 +65,7 @@ export class EndpointPicker extends Widget {
 
   protected override onUpdateRequest(): void {
     const current = this._panel.isDisposed ? '' : endpointOfNotebook(this._panel);
-    const all = choices(this._funcx, current, this._trans);
+    const all = choices(this._funcx, current, this._trans, this._usual.name);
     const key = JSON.stringify(all);
     if (key !== this._shown) {
       this._shown = key;

@@ -249,7 +249,8 @@ class Endpoints:
         record = self._find(principal, name_or_id)
         if record is None or not self._may(principal, "read", record):
             raise EndpointNotFound(
-                f"There is no endpoint {name_or_id!r}, or it is not yours; `funcx-lab status` lists yours."
+                f"There is no endpoint {name_or_id!r}, or it is not yours; `funcx-lab status` lists those "
+                "that you may use, `funcx-endpoint configure NAME` makes one."
             )
         if not self._may(principal, verb, record):
             raise NotAuthorized(

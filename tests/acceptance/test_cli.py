@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
 
 from funcx_lab import __version__
 from funcx_lab.leftovers import find_leftovers
@@ -235,6 +236,28 @@ def test_tasks_and_logs_of_a_background_task(shell: Shell, script: Path) -> None
         assert time.monotonic() < deadline
     assert "speak" in shell("tasks", "--state", "success")
     assert "TASK_NOT_FOUND" in shell("logs", "nonsense", code=1)
+
+
+def test_dashboard_prints_an_address_that_logs_one_browser_in(shell: Shell) -> None:
+    address, words = shell("dashboard").splitlines()
+    assert "once, within 5 minutes" in words
+    browser = urllib3.PoolManager(retries=False)
+    first = browser.request("GET", address, redirect=False)
+    assert (first.status, first.headers["Location"]) == (302, "/dash/")
+    assert "HttpOnly" in first.headers["Set-Cookie"]
+    assert browser.request("GET", address, redirect=False).status == 401
+    browser.clear()
+
+
+def test_share_lists_adds_and_removes(shell: Shell) -> None:
+    assert shell("share", "local", "--list") == "local is not shared.\n"
+    assert shell("share", "local", "--user", "eve") == "local is shared with user eve.\n"
+    shares = [{"group": "physics"}, {"user": "eve"}]
+    assert json.loads(shell("share", "local", "--group", "physics", "--json")) == shares
+    assert "user eve" in shell("share", "local", "--group", "physics", "--remove")
+    assert shell("share", "local", "--user", "eve", "--remove") == "local is not shared.\n"
+    assert "ENDPOINT_NOT_FOUND" in shell("share", "nowhere", "--list", code=1)
+    assert "--list" in shell("share", "local", code=2)
 
 
 def test_login_checks_the_token_before_it_is_kept(shell: Shell) -> None:

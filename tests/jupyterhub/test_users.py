@@ -138,6 +138,8 @@ def test_scopes_bound_what_a_token_opens(jupyterhub: JupyterHub, cluster: str, e
 
     assert "custom:funcx:read" in refused(jupyterhub.client("bob"), "GET", "/v3/tasks")
     assert ACCESS in refused(jupyterhub.client("eve", [READ]), "GET", "/v3/tasks")
+    about = eve("GET", "/v3/whoami").document
+    assert (about["groups"], about["scopes"]) == (["physics"], [READ, "custom:funcx:submit"])
     looks_on = jupyterhub.client("eve", [ACCESS, READ])
     assert looks_on("GET", "/v3/tasks").status == 200
     function = {"function_name": "f", "function_code": "3\nabc"}

@@ -69,7 +69,7 @@ class Guard(tornado.web.RequestHandler):
     def prepare(self) -> Awaitable[None] | None:
         """Check address and token before anything of the body is kept."""
         try:
-            asking = None if self.public else self.services.tokens.renew(self.shown_token())
+            asking = self._ask_hub()
         except FuncxLabError as err:
             self.refuse(self.turned_away(err))
             return None
@@ -77,6 +77,15 @@ class Guard(tornado.web.RequestHandler):
             return self._admit_after(asking)
         self._try_to_admit()
         return None
+
+    def _ask_hub(self) -> Awaitable[None] | None:
+        """Begin to ask JupyterHub whose token this is, if that is not known."""
+        if self.public or self.services.hub is None:
+            return None
+        try:
+            return self.services.tokens.renew(self.shown_token())
+        except (NotAuthenticated, NotAuthorized):
+            return None  # in its turn, `admit` says so
 
     async def _admit_after(self, asking: Awaitable[None]) -> None:
         """Let JupyterHub say who this is; others have their turn meanwhile."""

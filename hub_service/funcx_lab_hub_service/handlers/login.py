@@ -82,7 +82,7 @@ class LoginHandler(PageHandler):
         if code:
             self._redeem(code, target)
         elif self.services.hub is not None:
-            self._ask_hub(self.services.hub, target)
+            self._send_to_hub(self.services.hub, target)
         else:
             text = "Run `funcx-lab dashboard` in a terminal and open the address that it prints."
             self.page(NotAuthenticated.status, "Not logged in", text)
@@ -100,7 +100,7 @@ class LoginHandler(PageHandler):
             return
         self.redirect(target)
 
-    def _ask_hub(self, hub: JupyterHub, target: str) -> None:
+    def _send_to_hub(self, hub: JupyterHub, target: str) -> None:
         verifier, challenge, method = hub.oauth.generate_pkce_code_challenge()
         state = hub.oauth.set_state_cookie(self, next_url=target, code_verifier=verifier)
         asked = {"code_challenge": challenge, "code_challenge_method": method, "state": state}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import funcx_lab
 from funcx_lab_hub_service.handlers.base import Handler
 
@@ -34,7 +36,13 @@ class WhoAmIHandler(Handler):
     def get(self) -> None:
         """Answer user, kind and endpoint."""
         principal, gate = self.principal, self.services.gate
-        document = {"user": principal.user, "kind": principal.kind, "endpoint_id": principal.endpoint_id}
+        document: dict[str, Any] = {
+            "user": principal.user,
+            "kind": principal.kind,
+            "endpoint_id": principal.endpoint_id,
+        }
+        if self.services.hub is not None:
+            document |= {"groups": sorted(principal.groups), "scopes": sorted(principal.scopes)}
         said = {"damage": gate.damage, "notice": gate.notice} if principal.kind == "user" else {}
         self.answer(document | {name: text for name, text in said.items() if text})
 

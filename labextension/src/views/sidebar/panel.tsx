@@ -42,18 +42,11 @@ export class FuncXPanel extends SidePanel {
     this.node.addEventListener('keydown', this);
   }
 
-  /** Handle F5 anywhere in the panel, and Space on a section's title. */
+  /** Handle F5 anywhere in the panel. */
   handleEvent(event: Event): void {
-    if (!(event instanceof KeyboardEvent)) {
-      return;
-    }
-    const title = (event.target as HTMLElement).closest<HTMLElement>('.jp-AccordionPanel-title');
-    if (event.key === 'F5') {
+    if (event instanceof KeyboardEvent && event.key === 'F5') {
       event.preventDefault();
       void attempt(() => this._host.funcx.refresh());
-    } else if (event.key === ' ' && title !== null) {
-      event.preventDefault();
-      title.click();
     }
   }
 

@@ -90,7 +90,7 @@ export class FuncX implements IFuncX {
   }
 
   async listTasks(query: ITaskQuery): Promise<ITaskPage> {
-    const page = await listTasks(before => this._rest.tasks({ ...query, before }), query);
+    const page = await listTasks(before => this._rest.tasks({ ...query, before }), query.before ?? null);
     this._changed.add(this._book.merge(page.tasks, false));
     return page;
   }

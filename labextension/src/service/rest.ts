@@ -70,11 +70,12 @@ export class Rest {
     states?: readonly TaskState[];
     endpoint?: string;
     group?: string;
+    text?: string;
     limit?: number;
     before?: number | null;
   }): Promise<ITaskPage> {
-    const { states, endpoint, group, limit, before } = query;
-    return this.get('api/v3/tasks', { state: states?.join(',') || null, endpoint, group, limit, before });
+    const { states, ...others } = query;
+    return this.get('api/v3/tasks', { state: states?.join(','), ...others });
   }
 
   /** One page of a task's log. */

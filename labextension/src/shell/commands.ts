@@ -213,7 +213,8 @@ function line(task: ITask): string {
 }
 
 async function sure(title: string, text: string, words: IWords): Promise<boolean> {
-  const buttons = [Dialog.cancelButton({ label: words.__('Keep') }), Dialog.warnButton({ label: words.__('Cancel Task') })];
+  const yes = Dialog.warnButton({ label: words.__('Yes, Cancel') });
+  const buttons = [Dialog.cancelButton({ label: words.__('Keep') }), yes];
   return (await showDialog({ title, body: text, buttons, defaultButton: 0 })).button.accept;
 }
 

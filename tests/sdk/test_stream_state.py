@@ -610,3 +610,14 @@ def test_whatever_happens_every_task_ends_once_and_all_room_is_freed(seed: int) 
     assert state.idle
     assert not state.unacknowledged
     assert freed(state) == len(sinks) * TASK_BYTES
+
+
+def test_a_submit_tells_how_long_its_first_task_waited() -> None:
+    now = [100.0]
+    state = StreamState(clock=lambda: now[0])
+    state.connected()
+    for task_id in ("1", "2"):
+        submit(state, task_id)
+        now[0] += 0.25
+    (told,) = [message for message in sent(state) if isinstance(message, Submit)]
+    assert told.waited_s == pytest.approx(0.5)

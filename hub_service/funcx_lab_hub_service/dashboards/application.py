@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ from funcx_lab_hub_service.dashboards.throughput import Throughput
 if TYPE_CHECKING:
     from bokeh.document import Document
     from tornado.httputil import HTTPServerRequest
+    from tornado.web import RequestHandler
 
     from funcx_lab_hub_service.dashboards.component import Component
     from funcx_lab_hub_service.dashboards.mount import Dashboards
@@ -41,6 +43,17 @@ _UNUSED_MS, _LOOK_MS = 15_000, 5_000
 _PING_MS = 20_000
 #: What a page sends is small.
 _MESSAGE_LIMIT = 256 * 1024
+
+
+#: Pages come and go: that is nothing to write down.
+logging.getLogger("bokeh.server").setLevel(logging.WARNING)
+logging.getLogger("bokeh.server.views.ws").setLevel(logging.ERROR)
+logger = logging.getLogger(__name__)
+
+
+def _log(handler: RequestHandler) -> None:
+    request = handler.request
+    logger.debug("%s %s %s", handler.get_status(), request.method, request.path)
 
 
 class _Entered(AuthProvider):
@@ -134,6 +147,7 @@ class BokehApplication(BokehTornado):
             check_unused_sessions_milliseconds=_LOOK_MS,
             unused_session_lifetime_milliseconds=_UNUSED_MS,
             websocket_max_message_size_bytes=_MESSAGE_LIMIT,
+            log_function=_log,
         )
         self.initialize(IOLoop.current())
         self.start()

@@ -39,7 +39,7 @@ class Scaling(Component):
 
     name = "scaling"
     about = (
-        "Blocks, nodes and workers of your endpoints; thin lines are busy workers. "
+        "How many blocks, nodes and workers your endpoints have; thin lines are busy workers. "
         "▲ more asked for, ● up, ▼ released, ✕ away: point at one, or see the table, for the reason."
     )
     nothing = "No endpoint has been here since the service started. Start one with funcx-endpoint start."
@@ -82,10 +82,10 @@ class Scaling(Component):
         is_last = quantity == _QUANTITIES[-1]
         shown = plot(
             "time of day" if is_last else "",
-            f"{quantity} (count)",
+            quantity,
             x_range=self._time,
             y_range=self._tops[quantity],
-            min_height=150 if is_last else 110,
+            min_height=100 if is_last else 64,
             min_border_left=64,
         )
         for source, color, dash in zip(self._lines, self.look.lines, _DASHES, strict=False):

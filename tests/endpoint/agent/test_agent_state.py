@@ -734,3 +734,11 @@ def test_draining_takes_back_what_did_not_start_and_takes_nothing_new(bench: Ben
     assert not bench.state.drained
     bench.receive(ResultAck(1, [("a", "x1"), ("c", "x2")]))
     assert bench.state.drained
+
+
+def test_a_result_tells_how_long_the_agent_held_its_task(bench: Bench) -> None:
+    bench.task()
+    bench.now += 3.5
+    bench.done()
+    (result,) = bench.sent(Results)[0].results
+    assert result.held_s == pytest.approx(3.5)

@@ -57,15 +57,29 @@ function paint(plot, { text, grid }) {
   }
 }
 
+/** Return where each state's part of a stack begins and ends. */
+function stacked(columns, order) {
+  const edges = {};
+  let low = null;
+  for (const state of order.filter(each => columns[each])) {
+    low ??= columns[state].map(() => 0);
+    const high = columns[state].map((count, index) => low[index] + count);
+    edges[`${state} low`] = low;
+    edges[`${state} high`] = high;
+    low = high;
+  }
+  return edges;
+}
+
 /** Put new data into a figure; a legend names only the states that there are. */
-function fill(plot, columns) {
+function fill(plot, columns, order) {
   const source = plot.document.get_model_by_name("rows");
   if (columns.endpoint && plot.y_range.factors) {
     if (plot.y_range.factors.join() !== columns.endpoint.join()) {
       plot.y_range.factors = columns.endpoint;
     }
   }
-  source.data = columns;
+  source.data = { ...columns, ...stacked(columns, order) };
   for (const legend of plot.above.filter(part => part.type === "Legend")) {
     for (const entry of legend.items) {
       if (entry.name) {
@@ -156,7 +170,7 @@ function render({ model, el }) {
     }
     const columns = model.get("columns");
     if (shown.plot) {
-      fill(shown.plot, columns[shown.view] ?? {});
+      fill(shown.plot, columns[shown.view] ?? {}, model.get("stack"));
     } else {
       place.replaceChildren(table(columns.endpoints ?? {}, model.get("words")));
     }

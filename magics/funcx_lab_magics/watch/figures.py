@@ -17,10 +17,10 @@ from funcx_lab_magics.watch.columns import COLOURS
 
 #: Pixels.
 HEIGHT = 260
-#: The page finds a figure's source by this name, and the glyphs of a state by the state's.
+#: The page finds a figure's source by this name, and a legend's entry by its state.
 ROWS = "rows"
 #: What has ended is at the bottom, so it is seen to rise.
-_STACK = [state for state in STATES if state in FINAL_STATES] + [
+STACK = [state for state in STATES if state in FINAL_STATES] + [
     state for state in reversed(STATES) if state not in FINAL_STATES
 ]
 _TOOLS = "xpan,xwheel_zoom,box_zoom,reset,save"
@@ -43,9 +43,12 @@ def items() -> dict[str, Any]:
 
 def _progress() -> Any:
     plot = _plot(x_axis_label="seconds since watching began", y_axis_label="tasks")
-    source = ColumnDataSource(name=ROWS, data={"time": [], **{state: [] for state in STATES}})
-    colours = [COLOURS[state] for state in _STACK]
-    drawn = plot.varea_stack(_STACK, x="time", color=colours, source=source)
+    # Not varea_stack: its expressions keep an old result now and then, which ends the drawing.
+    source = ColumnDataSource(name=ROWS, data={"time": [], **_edges()})
+    drawn = [
+        plot.varea(x="time", y1=f"{state} low", y2=f"{state} high", color=COLOURS[state], source=source)
+        for state in STACK
+    ]
     _add_legend(plot, drawn)
     plot.y_range.start = 0
     return plot
@@ -79,12 +82,27 @@ def _stream() -> Any:
 
 def _endpoints() -> Any:
     plot = _plot(y_range=["?"], x_axis_label="tasks")
-    source = ColumnDataSource(name=ROWS, data={"endpoint": [], **{state: [] for state in STATES}})
-    colours = [COLOURS[state] for state in _STACK]
-    drawn = plot.hbar_stack(_STACK, y="endpoint", height=0.6, color=colours, line_color=None, source=source)
+    source = ColumnDataSource(name=ROWS, data={"endpoint": [], **_edges()})
+    drawn = [
+        plot.hbar(
+            y="endpoint",
+            left=f"{state} low",
+            right=f"{state} high",
+            height=0.6,
+            color=COLOURS[state],
+            line_color=None,
+            source=source,
+        )
+        for state in STACK
+    ]
     _add_legend(plot, drawn)
     plot.x_range.start = 0
     return plot
+
+
+def _edges() -> dict[str, list[float]]:
+    """Return the columns that the page adds to the counts: where a state's part of the stack is."""
+    return {f"{state} {edge}": [] for state in STACK for edge in ("low", "high")}
 
 
 def _plot(**settings: Any) -> Any:
@@ -98,11 +116,9 @@ def _plot(**settings: Any) -> Any:
 
 
 def _add_legend(plot: Any, drawn: list[Any]) -> None:
-    for state, glyphs in zip(_STACK, drawn, strict=True):
-        glyphs.name = state
     entries = [
         LegendItem(label=LOOKS[state][1], renderers=[glyphs], name=state)
-        for state, glyphs in zip(_STACK, drawn, strict=True)
+        for state, glyphs in zip(STACK, drawn, strict=True)
     ]
     _place(plot, Legend(items=entries))
 

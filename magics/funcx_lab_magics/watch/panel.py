@@ -16,7 +16,7 @@ from IPython.display import display
 from funcx_lab.looks import LOOKS
 from funcx_lab_magics.watch.board import Board
 from funcx_lab_magics.watch.columns import all_columns
-from funcx_lab_magics.watch.figures import items
+from funcx_lab_magics.watch.figures import STACK, items
 from funcx_lab_magics.watch.live import Watch
 from funcx_lab_magics.watch.words import one_line
 
@@ -65,6 +65,8 @@ class Figure(anywidget.AnyWidget):  # type: ignore[misc]
         The figures, by view.
     columns : dict
         What they draw, by view.
+    stack : list of str
+        The states in the order in which they are stacked, the lowest first.
     is_paused : bool
         Whether the page keeps what it shows.
     summary : str
@@ -80,6 +82,7 @@ class Figure(anywidget.AnyWidget):  # type: ignore[misc]
     view = traitlets.Int(0).tag(sync=True)
     items = traitlets.Dict().tag(sync=True)
     columns = traitlets.Dict().tag(sync=True)
+    stack = traitlets.List(STACK).tag(sync=True)
     is_paused = traitlets.Bool(False).tag(sync=True)
     summary = traitlets.Unicode().tag(sync=True)
     words = traitlets.Dict({state: look[1] for state, look in LOOKS.items()}).tag(sync=True)

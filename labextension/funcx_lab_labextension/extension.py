@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Any
 
 import tornado.web
@@ -10,7 +9,7 @@ from jupyter_server.utils import url_path_join
 
 from funcx_lab_labextension.machine import MachineActionHandler, MachineHandler, MachineServiceHandler
 from funcx_lab_labextension.notebooks import NotebooksHandler
-from funcx_lab_labextension.relay import ApiHandler, DashboardHandler, make_client
+from funcx_lab_labextension.relay import ApiHandler, DashboardHandler
 from funcx_lab_labextension.service import Finder
 from funcx_lab_labextension.sockets import ApiSocket, DashboardSocket
 from funcx_lab_labextension.status import StatusHandler
@@ -29,7 +28,7 @@ def load(server: ServerApp) -> None:
 
 def routes(base_url: str) -> list[tuple[Any, ...]]:
     """Return the routes below ``base_url``, with the finder that they share."""
-    shared = {"finder": Finder(), "client": functools.cache(make_client)}
+    shared = {"finder": Finder()}
 
     def path(tail: str) -> str:
         return str(url_path_join(base_url, _SLASH, tail))

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
 import tornado.web
 from jupyter_server.base.handlers import JupyterHandler
-from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 from funcx_lab.errors import FuncxLabError, InvalidRequest, PayloadTooLarge
 from funcx_lab_labextension.problems import body_of
@@ -32,9 +30,9 @@ class Handler(JupyterHandler):
     #: Whether a GET, too, must show that it comes from a page of ours.
     guards_reading = True
 
-    def initialize(self, finder: Finder, client: Callable[[], SimpleAsyncHTTPClient]) -> None:
-        """Take what finds the hub service, and what asks it."""
-        self.finder, self.client = finder, client
+    def initialize(self, finder: Finder) -> None:
+        """Take what finds the hub service."""
+        self.finder = finder
 
     async def prepare(self, **options: Any) -> None:
         """Refuse other origins and large bodies."""

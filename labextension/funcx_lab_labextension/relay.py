@@ -2,60 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable
 from typing import Any
 
 import tornado.web
 from jupyter_server.auth.decorator import authorized
-from tornado.httpclient import HTTPClientError, HTTPRequest, HTTPResponse
-from tornado.httputil import HTTPHeaders
 from tornado.iostream import StreamClosedError
-from tornado.simple_httpclient import HTTPTimeoutError, SimpleAsyncHTTPClient
 
-import funcx_lab
 from funcx_lab.config import Service
-from funcx_lab.errors import NotAuthenticated, NotFound, ServiceError, ServiceTimeout, ServiceUnreachable
+from funcx_lab.errors import NotAuthenticated, NotFound, ServiceError, ServiceUnreachable, TransportError
+from funcx_lab_labextension.asking import Answer, NotConnected, ask
 from funcx_lab_labextension.handlers import Handler, tail_of
 from funcx_lab_labextension.problems import page_of, with_advice
-from funcx_lab_labextension.service import Finder
 from funcx_lab_labextension.table import is_dashboard, methods_of, passed_query
 
-CONNECT_TIMEOUT_S = 10.0
-#: For a whole answer; the longest wait that the hub service grants is shorter.
-ANSWER_TIMEOUT_S = 300.0
-#: Bytes of the largest answer, and of an error.
-ANSWER_LIMIT, ERROR_LIMIT = 256 * 1024 * 1024, 1024 * 1024
-_CLIENTS = 64
+#: Bytes of an error that are kept.
+ERROR_LIMIT = 1024 * 1024
 _UP = ("Accept", "Content-Type", "If-None-Match", "If-Modified-Since")
 _DOWN = ("Content-Type", "Content-Length", "Cache-Control", "ETag", "Last-Modified")
 _NOT_MODIFIED = 304
 
 
-def make_client() -> SimpleAsyncHTTPClient:
-    """Return what asks the hub service, one for all pages.
-
-    It belongs to the loop that runs, and no other extension can have set it up.
-    """
-    return SimpleAsyncHTTPClient(force_instance=True, max_clients=_CLIENTS, max_body_size=ANSWER_LIMIT)
-
-
-def bearer(service: Service) -> dict[str, str]:
-    """Return the headers with which the hub service lets this server in."""
-    agent = f"funcx-lab-labextension/{funcx_lab.__version__}"
-    return {"Authorization": f"Bearer {service.token}", "User-Agent": agent}
-
-
 class RelayHandler(Handler):
     """Asks the hub service what the browser asked, and passes the answer on while it comes."""
-
-    def initialize(self, finder: Finder, client: Callable[[], SimpleAsyncHTTPClient]) -> None:
-        """Make room for an answer."""
-        super().initialize(finder, client)
-        self._hub_status = 0
-        self._hub_headers = HTTPHeaders()
-        self._hub_error = b""
-        self._gone = False
 
     async def relay(self, path: str) -> None:
         """Answer with what the hub service says at ``path``, which was checked.
@@ -67,111 +37,87 @@ class RelayHandler(Handler):
         """
         service = await self.finder.service()
         try:
-            response = await self._ask(service, path)
-        except ConnectionRefusedError as err:
-            response = await self._ask_again(service, path, err)
+            answer = await self._ask(service, path)
+        except NotConnected as err:
+            answer = await self._ask_again(service, path, err)
         else:
-            if response.code == NotAuthenticated.status and (moved := await self.finder.again(service)):
-                response = await self._ask(moved, path)
-        self._end(response)
+            if answer.status == NotAuthenticated.status and (moved := await self.finder.again(service)):
+                answer = await self._ask(moved, path)
+        self._end(answer)
 
-    async def _ask_again(self, stale: Service, path: str, error: OSError) -> HTTPResponse:
+    async def _ask_again(self, stale: Service, path: str, error: NotConnected) -> Answer:
         moved = await self.finder.again(stale)
         if moved is None:
-            raise ServiceUnreachable(f"The hub service at {stale.url} does not answer.") from error
+            raise ServiceUnreachable(str(error)) from error
         try:
             return await self._ask(moved, path)
-        except ConnectionRefusedError as err:
-            raise ServiceUnreachable(f"The hub service at {moved.url} does not answer.") from err
+        except NotConnected as err:
+            raise ServiceUnreachable(str(err)) from err
 
-    async def _ask(self, service: Service, path: str) -> HTTPResponse:
+    async def _ask(self, service: Service, path: str) -> Answer:
         query = passed_query(self.request.query)
-        headers = {name: self.request.headers[name] for name in _UP if name in self.request.headers}
-        self._hub_status, self._hub_headers, self._hub_error = 0, HTTPHeaders(), b""
-        request = HTTPRequest(
-            f"{service.url}/{path}" + (f"?{query}" if query else ""),
-            method=self.request.method or "GET",
-            headers=headers | bearer(service),
-            body=self.request.body or None,
-            allow_nonstandard_methods=True,  # a POST without a body, a DELETE with one
-            follow_redirects=False,
-            decompress_response=False,
-            connect_timeout=CONNECT_TIMEOUT_S,
-            request_timeout=ANSWER_TIMEOUT_S,
-            header_callback=self._take_header,
-            streaming_callback=self._pass_on,
-        )
+        answer = Answer(self._pass_on)
+        self._kept = b""
         try:
-            return await self.client().fetch(request, raise_error=False)
-        except ConnectionRefusedError:
+            await ask(
+                service,
+                str(self.request.method),
+                f"{path}?{query}" if query else path,
+                answer,
+                headers={name: self.request.headers[name] for name in _UP if name in self.request.headers},
+                body=self.request.body,
+            )
+        except TransportError:
+            if self._headers_written:  # what had begun is cut off, or it would look whole
+                self.detach().close()
             raise
-        except HTTPTimeoutError as err:
-            raise self._broken(
-                ServiceTimeout(f"The hub service at {service.url} did not answer in time.")
-            ) from err
-        except (OSError, HTTPClientError) as err:
-            raise self._broken(ServiceUnreachable(f"The hub service at {service.url}: {err}.")) from err
+        return answer
 
-    def _broken(self, error: ServiceUnreachable | ServiceTimeout) -> Exception:
-        """Return what to raise; an answer that had begun is cut off, or it would look whole."""
-        if self._headers_written:
-            self.detach().close()
-        return error
+    async def _pass_on(self, answer: Answer, piece: bytes) -> None:
+        if not _is_good(answer):
+            self._kept += piece[: max(0, ERROR_LIMIT - len(self._kept))]
+            return
+        self._begin(answer)
+        self.write(piece)
+        with contextlib.suppress(StreamClosedError):  # the browser has gone
+            await self.flush()
 
-    def _take_header(self, line: str) -> None:
-        if not self._hub_status:
-            self._hub_status = int(line.split()[1])
-        elif line.strip():
-            self._hub_headers.parse_line(line)
-
-    @property
-    def _is_good(self) -> bool:
-        return 200 <= self._hub_status < 300 or self._hub_status == _NOT_MODIFIED
-
-    async def _pass_on(self, chunk: bytes) -> None:
-        if not self._is_good:
-            self._hub_error += chunk[: max(0, ERROR_LIMIT - len(self._hub_error))]
-        elif not self._gone:
-            self._begin()
-            self.write(chunk)
-            try:
-                await self.flush()  # the next piece is read when this one is on its way
-            except StreamClosedError:
-                self._gone = True
-
-    def _begin(self) -> None:
+    def _begin(self, answer: Answer) -> None:
         if self._headers_written:
             return
-        self.set_status(self._hub_status)
+        self.set_status(answer.status)
         self.clear_header("Content-Type")
         for name in _DOWN:
-            if name in self._hub_headers:
-                self.set_header(name, self._hub_headers[name])
+            if name in answer.headers:
+                self.set_header(name, answer.headers[name])
 
-    def _end(self, response: HTTPResponse) -> None:
-        if self._gone:
-            return
-        if self._is_good:
-            self._begin()
+    def _end(self, answer: Answer) -> None:
+        if _is_good(answer):
+            self._begin(answer)
             self.finish()
-        elif 300 <= response.code < 400:
+        elif 300 <= answer.status < 400:
             raise ServiceUnreachable(
                 "The hub service's address answers with a redirect, to a login perhaps; that is not followed."
             )
         else:
-            self._refuse(response.code)
+            self._refuse(answer)
 
-    def _refuse(self, status: int) -> None:
+    def _refuse(self, answer: Answer) -> None:
         """Answer with the hub service's own error."""
         try:
-            document = json.loads(self._hub_error)
+            document = json.loads(self._kept)
             if not isinstance(document, dict) or "code" not in document:
                 raise ValueError
         except ValueError:
-            document = ServiceError(f"The hub service answered {status} without saying why.").as_document()
-        if retry_after := self._hub_headers.get("Retry-After"):
+            message = f"The hub service answered {answer.status} without saying why."
+            document = ServiceError(message).as_document()
+        if retry_after := answer.headers.get("Retry-After"):
             self.set_header("Retry-After", retry_after)
-        self.answer(with_advice(document), status)
+        self.answer(with_advice(document), answer.status)
+
+
+def _is_good(answer: Answer) -> bool:
+    return 200 <= answer.status < 300 or answer.status == _NOT_MODIFIED
 
 
 class ApiHandler(RelayHandler):
@@ -204,8 +150,8 @@ class ApiHandler(RelayHandler):
             raise tornado.web.HTTPError(405, f"Pages may only {', '.join(sorted(methods))} here.")
         await self.relay(path)
 
-    def _begin(self) -> None:
-        super()._begin()
+    def _begin(self, answer: Answer) -> None:
+        super()._begin(answer)
         if not self._headers_written:  # whatever it says, no browser takes it for a page
             self.set_header("Content-Type", "application/json")
 

@@ -26,8 +26,8 @@ from funcx_lab.errors import (
     ServiceError,
     ServiceUnreachable,
 )
+from funcx_lab_labextension.asking import CONNECT_TIMEOUT_S, bearer
 from funcx_lab_labextension.handlers import Handler, tail_of
-from funcx_lab_labextension.relay import CONNECT_TIMEOUT_S, bearer
 from funcx_lab_labextension.table import is_dashboard, is_socket, passed_query
 
 #: Bytes of the largest message from the hub service and from a browser.

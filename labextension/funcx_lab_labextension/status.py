@@ -8,7 +8,6 @@ from typing import Any
 
 import tornado.web
 from jupyter_server.auth.decorator import authorized
-from tornado.httpclient import HTTPClientError, HTTPResponse
 
 import funcx_lab
 from funcx_lab.config import Service
@@ -19,13 +18,14 @@ from funcx_lab.errors import (
     StoreDamaged,
     error_from_document,
 )
+from funcx_lab_labextension.asking import Answer, NotConnected, ask
 from funcx_lab_labextension.handlers import Handler
 from funcx_lab_labextension.problems import problem_of
-from funcx_lab_labextension.relay import bearer
 from funcx_lab_labextension.service import mode
 
 #: A page waits for this answer before it shows anything.
 _TIMEOUT_S = 10.0
+_OK = 200
 
 
 class StatusHandler(Handler):
@@ -66,44 +66,45 @@ class StatusHandler(Handler):
             return {"service": service.alias, "problem": problem_of(err)}
 
     async def _look_at(self, service: Service) -> dict[str, Any]:
-        who, dashboards = await asyncio.gather(
-            self._ask(service, "v3/whoami"), self._ask(service, "dash/list")
+        (status, body), (dashboards, _) = await asyncio.gather(
+            _ask(service, "v3/whoami"), _ask(service, "dash/list")
         )
-        if who.code != 200:
-            raise _refusal(service, who)
-        found = json.loads(who.body)
+        if status != _OK:
+            raise _refusal(service, status, body)
+        found = json.loads(body)
         damage = found.get("damage")
         return {
             "ok": True,
             "service": service.alias,
             "user": found.get("user"),
             "read_only": bool(damage),
-            "dashboards": dashboards.code == 200,
+            "dashboards": dashboards == _OK,
             "problem": problem_of(StoreDamaged(str(damage))) if damage else None,
         }
 
-    async def _ask(self, service: Service, path: str) -> HTTPResponse:
-        url = f"{service.url}/{path}"
-        try:
-            return await self.client().fetch(
-                url,
-                raise_error=False,
-                headers=bearer(service),
-                follow_redirects=False,
-                connect_timeout=_TIMEOUT_S,
-                request_timeout=_TIMEOUT_S,
-            )
-        except (OSError, HTTPClientError) as err:
-            raise ServiceUnreachable(f"The hub service at {service.url} does not answer.") from err
 
+async def _ask(service: Service, path: str) -> tuple[int, bytes]:
+    """Return status and body."""
+    body = bytearray()
 
-def _refusal(service: Service, response: HTTPResponse) -> FuncxLabError:
+    async def gather(answer: Answer, piece: bytes) -> None:
+        body.extend(piece)
+
+    answer = Answer(gather)
     try:
-        document = json.loads(response.body)
+        await ask(service, "GET", path, answer, timeout_s=_TIMEOUT_S)
+    except NotConnected as err:
+        raise ServiceUnreachable(str(err)) from err
+    return answer.status, bytes(body)
+
+
+def _refusal(service: Service, status: int, body: bytes) -> FuncxLabError:
+    try:
+        document = json.loads(body)
         if isinstance(document, dict) and "code" in document:
             return error_from_document(document)
     except ValueError:
         pass
     return ServiceUnreachable(
-        f"There is no hub service at {service.url}: what listens there answered {response.code}."
+        f"There is no hub service at {service.url}: what listens there answered {status}."
     )

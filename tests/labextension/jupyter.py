@@ -68,8 +68,10 @@ class JupyterServer:
     def _wait(self, about: Path) -> None:
         deadline = time.monotonic() + START_S
         while True:
+            # It says where it will listen before it does.
             with contextlib.suppress(OSError, ValueError):
                 self.origin = f"http://127.0.0.1:{json.loads(about.read_text())['port']}"
+                self("GET", "api", below="")
                 return
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline, self.log.read_text()

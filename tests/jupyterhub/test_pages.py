@@ -63,3 +63,15 @@ def test_without_a_session_one_is_sent_to_jupyterhub(jupyterhub: JupyterHub) -> 
     answer = browser("GET", f"{FUNCX}/")
     assert answer.url.startswith(f"{jupyterhub.url}/dash/")
     browser.cookie("funcx-lab", f"{FUNCX}/")
+
+
+def test_the_dashboards_open_by_jupyterhubs_login(jupyterhub: JupyterHub) -> None:
+    shown = {"Accept": "text/html"}
+    browser = jupyterhub.browser("ada")
+    answer = browser("GET", f"{FUNCX}/dash/tasks?theme=dark", headers=shown)
+    assert (answer.status, answer.url) == (200, f"{jupyterhub.url}/dash/tasks?theme=dark")
+    assert b"<title>" in answer.content
+    stranger = jupyterhub.browser("bob")
+    answer = stranger("GET", f"{FUNCX}/dash/tasks", headers=shown)
+    assert answer.status == 403
+    assert b"custom:funcx:read" in answer.content

@@ -77,7 +77,7 @@ class Functions:
             "function_name": name,
             "format": "funcx-lab",
             "body": base64.b64encode(packed.body).decode("ascii"),
-            "meta": {"code_sha256": packed.code or packed.sha256},
+            "meta": {"code_sha256": packed.code or packed.sha256, **_said(packed)},
         }
         if description is not None:
             document["description"] = description
@@ -116,3 +116,9 @@ class Functions:
             if snapshot.lasting:
                 self._known[function] = _Known(function_id, snapshot)
         return function_id
+
+
+def _said(packed: PackedFunction) -> dict[str, Any]:
+    """Return what people are told of a function that nobody but its worker opens."""
+    said = {"source": packed.source, "parameters": list(packed.parameters)}
+    return {name: value for name, value in said.items() if value}

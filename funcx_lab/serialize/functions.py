@@ -7,14 +7,14 @@ import hashlib
 import inspect
 import linecache
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FunctionType
 from typing import Any
 
 from funcx_lab.errors import CannotDeserialize, CannotSerialize, MalformedMessage, UsageError
 from funcx_lab.protocol import payload
 from funcx_lab.protocol.payload import Buffer
-from funcx_lab.serialize import cell, mapped_cell, origin, source, values
+from funcx_lab.serialize import cell, mapped_cell, origin, said, source, values
 from funcx_lab.serialize.code_keys import AsCallable, key_of_function
 from funcx_lab.serialize.code_objects import global_names, line_of
 from funcx_lab.serialize.needs import Needs
@@ -37,12 +37,18 @@ class PackedFunction:
         Hex digest of the body.
     code : str
         Hex digest of what the code says: equal for two bodies that differ in comments or place only.
+    source : str
+        What people may read of it, ``""`` if that is in the body for all to read, or not known.
+    parameters : tuple of str
+        The names of its positional parameters, as far as they are known.
     """
 
     name: str
     body: bytes
     sha256: str
     code: str = ""
+    source: str = ""
+    parameters: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, name: str, block: payload.Payload, code: str = "") -> PackedFunction:
@@ -75,7 +81,7 @@ def pack_function(function: Callable[..., Any]) -> PackedFunction:
     packed = PackedFunction.of(name, payload.pack("source" if form == "pickle" else form, parts), code)
     if len(packed.body) > FUNCTION_LIMIT:
         raise _too_large(function, len(packed.body))
-    return packed
+    return replace(packed, source=said.source_of(function), parameters=said.parameters_of(function))
 
 
 def needs_of(function: Callable[..., Any]) -> Needs:

@@ -8,7 +8,7 @@ Large buffers are parts of their own: they are referred to, never copied, while 
 from __future__ import annotations
 
 import pickle  # opened only for values whose source is trusted
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -22,7 +22,7 @@ from funcx_lab.errors import (
 )
 from funcx_lab.protocol import payload
 from funcx_lab.protocol.payload import Buffer, Payload
-from funcx_lab.serialize import pickling, plain, rebuild
+from funcx_lab.serialize import pickling, plain, rebuild, said
 from funcx_lab.serialize.needs import Needs
 
 #: A format and its parts; part 0 is the body.
@@ -121,12 +121,23 @@ def _writable(part: memoryview) -> Buffer:
 
 # --- payloads ---------------------------------------------------------------------------------------
 
+#: Arguments that have so many bytes together are packed once more, each alone, to tell its size.
+_MEASURED_LIMIT = 16 * 1024
 _NO_ARGUMENTS = payload.pack("values", [msgspec.msgpack.encode([[], {}])])
 _NO_ARGUMENTS_BYTES = _NO_ARGUMENTS.tobytes()
 
 
-def pack_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Payload:
+def pack_arguments(
+    args: tuple[Any, ...], kwargs: dict[str, Any], *, sizes: Mapping[str, int] | None = None
+) -> Payload:
     """Return the payload of a call's arguments.
+
+    Parameters
+    ----------
+    args, kwargs
+        The arguments.
+    sizes : mapping, optional
+        Bytes of named ones, if they were measured already; for people only.
 
     Raises
     ------
@@ -141,7 +152,23 @@ def pack_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Payload:
         form, parts = encode([positional, named])
     except CannotSerialize as err:
         raise _blame([*enumerate(args, 1), *kwargs.items()], err) from None
-    return payload.pack(form, parts)
+    if form == "values":
+        return payload.pack(form, parts)
+    size = sum(memoryview(part).nbytes for part in parts)
+    measure = _measured if size <= _MEASURED_LIMIT else _unknown
+    told = said.arguments([*enumerate(args), *kwargs.items()], size, sizes or {}, measure)
+    return payload.pack(form, parts, inputs=told)
+
+
+def _measured(value: Any) -> int | None:
+    try:
+        return sum(memoryview(part).nbytes for part in encode(value)[1])
+    except Exception:  # whatever a value raises that could be sent among the others: it is for people only
+        return None
+
+
+def _unknown(value: Any) -> int | None:
+    return None
 
 
 def _blame(arguments: list[tuple[Any, Any]], why: CannotSerialize) -> CannotSerialize:

@@ -71,7 +71,8 @@ class ReadyCell:
         CannotSerialize
             If something in it cannot be sent.
         """
-        arguments = serialize.pack_arguments((), self.manifest.captured.values)
+        captured = self.manifest.captured
+        arguments = serialize.pack_arguments((), captured.values, sizes=captured.sizes)
         return client.submit_packed(
             self.pack(), arguments, self.options.endpoint, options=self.task_options(), task_id=task_id
         )

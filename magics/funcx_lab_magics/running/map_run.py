@@ -113,7 +113,8 @@ def _submit(notebook: Notebook, ready: ReadyCell, items: Sequence[tuple[Any, ...
     options, group_id = ready.options, new_id()
     try:
         client = notebook.client()
-        shared = serialize.pack_arguments((), ready.manifest.captured.values)
+        captured = ready.manifest.captured
+        shared = serialize.pack_arguments((), captured.values, sizes=captured.sizes)
         function = serialize.map_cell(ready.pack(), options.map, shared)
         _check_size(len(function.body), ready)
         asked = ready.task_options()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import wait
@@ -64,12 +65,14 @@ def test_the_picker_sets_where_the_next_cell_runs(lab: JupyterLab) -> None:
 
 
 def test_a_cell_is_run_remotely_by_a_shortcut_that_everybody_sees(lab: JupyterLab) -> None:
-    lab.write("away", _LOAD, "import os\nos.getppid()", "%%funcx -q\n6 * 7")
+    lab.write("away", "import os\nos.getppid()", "%%funcx -q\n6 * 7")
     with lab.open("away") as notebook:
-        notebook.run(0)
-        notebook.focus(1)
+        notebook.focus(0)
         notebook.page.keyboard.press("Control+Alt+Enter")
+        notebook.wait_for(0, "Cell magic `%%funcx` not found")
+        notebook.page.get_by_role("button", name=f"Add {_LOAD} above").click()
         notebook.wait_for(1, "→ local")
+        expect(notebook.cell(0).locator(".cm-content")).to_have_text(_LOAD)
         expect(notebook.cell(1).locator(".cm-content")).to_contain_text("%%funcx")
         notebook.page.get_by_label("Endpoint of this notebook").select_option("local")
         notebook.focus(2)
@@ -115,8 +118,30 @@ def test_a_notebook_without_its_kernel_is_painted_from_the_service(lab: JupyterL
         assert {text: round(ratio, 1) for text, ratio in texts.items() if ratio < 4.5} == {}
         assert {"success", "failed", "Retry"} <= texts.keys()
         assert notebook.page.locator(".fxl-TaskCard script").count() == 0
-        if pictures := os.environ.get("FUNCX_LAB_TEST_PICTURES"):
-            notebook.picture(Path(pictures) / "repainted.png", first=1)
+
+
+def test_a_cell_whose_kernel_died_goes_on_from_the_service(lab: JupyterLab, tmp_path: Path) -> None:
+    flag = tmp_path / "go"
+    wait_there = (
+        f"print('before', flush=True)\nwhile not os.path.exists({str(flag)!r}):\n    time.sleep(0.05)"
+    )
+    lab.write(
+        "died",
+        f"{_LOAD}\nimport os\nos.getpid()",
+        f"%%funcx local\nimport os, time\n{wait_there}\nprint('after')",
+    )
+    with lab.open("died") as notebook:
+        pid = int(notebook.run(0).locator("pre").inner_text())
+        notebook.start(1)
+        notebook.wait_for(1, "before")
+        expect(notebook.output(1).locator(".fxl-TaskLog-text")).to_have_count(0)
+        os.kill(pid, signal.SIGKILL)
+        notebook.agree()
+        log = notebook.output(1).locator(".fxl-TaskLog-text")
+        expect(log).to_contain_text("before")
+        flag.touch()
+        expect(log).to_contain_text("after")
+        notebook.wait_for(1, "✔ success")
 
 
 def test_a_button_cancels_a_task_while_the_kernel_is_busy(lab: JupyterLab, tmp_path: Path) -> None:

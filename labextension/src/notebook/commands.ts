@@ -13,6 +13,7 @@ import type { IFuncX } from '../tokens';
 import { rewrite, run } from './cells';
 import type { Cells } from './cells';
 import { endpointOfNotebook, setEndpointOfNotebook } from './defaultEndpoint';
+import { offerToLoad } from './loading';
 import { endpointOf, remote, withEndpoint } from './magicLine';
 import { choices } from './picker';
 
@@ -57,7 +58,9 @@ function cellCommands({ app, cells, tracker, trans }: INotebookHost): Commands {
         }
         const asked = String(args.endpoint ?? '');
         rewrite(placed, source => aimed(source, asked, endpointOfNotebook(placed.panel)));
-        return run(placed);
+        const hasRun = await run(placed);
+        offerToLoad(placed, trans);
+        return hasRun;
       }
     },
     [COMMANDS.insert]: {

@@ -13,8 +13,12 @@ import { Lines } from './lines';
 const PIECES = 200;
 /** What is new is painted at most this often, in milliseconds. */
 const PAINT_MS = 100;
-/** Types of a display that are not shown here: a card in a card, and what would run. */
-const NOT_HERE = ['application/vnd.funcx.task.v1+json', 'application/javascript'];
+/** Types of a display that are not shown here: a card in a card, what would run, what needs a kernel. */
+const NOT_HERE = [
+  'application/vnd.funcx.task.v1+json',
+  'application/javascript',
+  'application/vnd.jupyter.widget-view+json'
+];
 
 interface ITextPiece {
   readonly kind: 'stdout' | 'stderr';

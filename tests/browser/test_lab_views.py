@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from funcx_lab import FuncXClient, stream
-from funcx_lab.embedded import ensure_service
+from funcx_lab.embedded import ensure_service, stop_service
 from funcx_lab.transport import Transport
 from tests.browser.lab import DARK, LIGHT, JupyterLab, jupyter_lab
 from tests.browser.panel import Panel, bright_tiles, violations
@@ -229,16 +229,10 @@ def test_what_strangers_write_is_text(lab: JupyterLab) -> None:
     markup = " ".join(EVIL)
     failing = client.register_function(_fail, EVIL[0], description=EVIL[1])
     client.run(EVIL, function_id=failing, task_label=markup)
-    lab.write(
-        "evil",
-        LOAD,
-        f"%%funcx local -b -n displayed\nfrom IPython.display import HTML, display\n"
-        f"display(HTML({markup!r} + '<i>kept</i>'))",
-    )
+    client.submit(_show, markup, task_label="displayed")
+    lab.write("evil", "1")
     with lab.open("evil") as notebook:
         panel = Panel(notebook.page)
-        notebook.run(0)
-        notebook.run(1)
         row = panel.row("recent", EVIL[0])
         expect(row).to_contain_text("failed")
         expect(panel.row("functions", EVIL[0])).to_contain_text(EVIL[1])
@@ -246,15 +240,57 @@ def test_what_strangers_write_is_text(lab: JupyterLab) -> None:
         expect(view.locator("h2")).to_have_text(markup)
         expect(view.get_by_role("region", name="Log")).to_contain_text(EVIL[1])
         expect(view.get_by_role("region", name="Traceback")).to_contain_text(EVIL[2])
-        expect(panel.row("recent", "displayed")).to_contain_text("success")
-        expect(panel.open_task("recent", "displayed").locator(".fxl-Outputs i")).to_have_text("kept")
+        view = panel.open_task("recent", "displayed")
+        expect(view.locator(".fxl-Outputs i")).to_have_text("kept")
         assert notebook.page.evaluate("() => window.hacked") is None
         assert notebook.page.locator(".fxl-View :is(script, svg[onload], [onerror])").count() == 0
+    # An image may be shown, and this one is not there.
+    lab.complaints = [each for each in lab.complaints if not each.endswith("/x)")]
+
+
+def _show(markup: str) -> None:
+    from IPython.display import HTML, display
+
+    display(HTML(f"{markup}<i>kept</i>"))
 
 
 def _fail(lines: tuple[str, ...]) -> None:
     print("\n".join(lines))
     raise ValueError("\n".join(lines))
+
+
+def test_a_function_comes_into_the_notebook(lab: JupyterLab) -> None:
+    function_id = FuncXClient().register_function(_show, "show_it")
+    lab.write("functions", "1")
+    with lab.open("functions") as notebook:
+        page = notebook.page
+        row = Panel(page).row("functions", "show_it")
+        row.locator(".fxl-Row-name").hover()
+        page.mouse.down()
+        notebook.cell(0).hover()
+        page.mouse.move(600, 150, steps=4)
+        page.mouse.up()
+        expect(notebook.cells).to_have_count(2)
+        expect(page.locator(".jp-Notebook")).to_contain_text(f'client.run(function_id="{function_id}")')
+        row.locator(".fxl-Row-main").focus()
+        page.keyboard.press("Enter")
+        expect(page.locator(".jp-Notebook").get_by_text("client.run(")).to_have_count(2)
+
+
+def test_the_panel_says_what_to_do_when_the_service_is_away(lab: JupyterLab) -> None:
+    lab.write("away", "1")
+    with lab.open("away") as notebook:
+        panel = Panel(notebook.page)
+        expect(panel.row("endpoints", "local")).to_contain_text("online")
+        stop_service()
+        problem = panel.node.get_by_role("alert")
+        expect(problem).to_contain_text(re.compile(r"FX\d+|[A-Z]+_[A-Z]+"))
+        expect(problem.locator(".fxl-Problem-try")).not_to_be_empty()
+        ensure_service()
+        problem.get_by_role("button", name="Try again").click()
+        expect(problem).to_have_count(0)
+        expect(panel.row("endpoints", "local")).to_contain_text("online")
+    lab.complaints.clear()  # the browser notes every request that found nobody
 
 
 def test_a_long_log_and_a_long_line(lab: JupyterLab) -> None:
@@ -283,7 +319,7 @@ def _write_much() -> None:
     print("the end")
 
 
-#: How long until the page has drawn what a hand did, in milliseconds.
+#: How long until the page has drawn what a hand did, in milliseconds; of three times the middle one.
 _LATENCIES = """async () => {
   const scroller = document.querySelector('.fxl-Table-scroller');
   const input = document.querySelector('.fxl-TaskTable input[type=search]');
@@ -302,14 +338,16 @@ _LATENCIES = """async () => {
     'select all': () => press({ key: 'a', ctrlKey: true }), 'select none': () => press({ key: 'Escape' }),
   };
   const took = {};
-  for (const [name, act] of Object.entries(hands)) {
-    const start = performance.now();
-    act();
-    await new Promise(drawn => requestAnimationFrame(() => setTimeout(drawn, 0)));
-    took[name] = Math.round(performance.now() - start);
-    await new Promise(rested => setTimeout(rested, 300));
+  for (let round = 0; round < 3; round++) {
+    for (const [name, act] of Object.entries(hands)) {
+      const start = performance.now();
+      act();
+      await new Promise(drawn => requestAnimationFrame(() => setTimeout(drawn, 0)));
+      (took[name] ??= []).push(Math.round(performance.now() - start));
+      await new Promise(rested => setTimeout(rested, 200));
+    }
   }
-  return took;
+  return Object.fromEntries(Object.entries(took).map(([name, all]) => [name, all.sort((a, b) => a - b)[1]]));
 }"""
 MANY, ENDPOINTS = 10_000, 200
 

@@ -50,14 +50,17 @@ export function wordOf(state: TaskState, trans: TranslationBundle): string {
   return LOOKS[state] ? trans.__(LOOKS[state].word) : state;
 }
 
+// Made once: a new one for each row would take longer than all the rest of the row.
+const TIME = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium' });
+const DATE = new Intl.DateTimeFormat(undefined, { dateStyle: 'short', timeStyle: 'medium' });
+
 /** Return Unix seconds as time of day, with the date if it is not today's. */
 export function timeOf(seconds: number): string {
   const time = new Date(seconds * 1000);
-  const isToday = time.toDateString() === new Date().toDateString();
-  return isToday ? time.toLocaleTimeString() : time.toLocaleString();
+  return time.toDateString() === new Date().toDateString() ? TIME.format(time) : DATE.format(time);
 }
 
 /** Return Unix seconds as date and time. */
 export function dateOf(seconds: number): string {
-  return new Date(seconds * 1000).toLocaleString();
+  return DATE.format(new Date(seconds * 1000));
 }

@@ -15,8 +15,8 @@ import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
 from funcx_lab import FuncXClient, TaskFuture, stream
-from funcx_lab.embedded import ensure_service
-from funcx_lab.locks import holder_of, locked
+from funcx_lab.embedded import ensure_service, stop_service
+from funcx_lab.locks import holder_of
 from tests.browser.lab import JupyterLab, Notebook, jupyter_lab
 
 pytestmark = pytest.mark.slow
@@ -138,20 +138,24 @@ def test_the_end_of_a_long_task_is_told_and_leads_to_its_cell(notebook: Notebook
     expect(notebook.cell(1)).to_be_in_viewport()
 
 
-def test_a_service_that_dies_is_told_and_found_again(page: Page) -> None:
+def test_a_service_that_was_stopped_is_told_and_found_again(page: Page) -> None:
     choose_command(page, "Hub Service")
     expect(page.locator(".jp-Dialog")).to_contain_text("at the hub service local")
     page.locator(".jp-Dialog button").last.click()
-    home = Path(os.environ["FUNCX_LAB_HOME"])
-    pid = holder_of(home / "service.lock")
-    assert pid is not None
-    with locked(home / "start.lock", wait_s=_LIMIT_S):  # or the kernel would start another one at once
-        os.kill(pid, signal.SIGKILL)
-        expect(status_item(page)).to_have_text("⇅ offline")
-        assert "funcx-lab start" in (status_item(page).get_attribute("title") or "")
-
+    stop_service()
+    expect(status_item(page)).to_have_text("⇅ offline")
+    assert "funcx-lab start" in (status_item(page).get_attribute("title") or "")
     ensure_service()
     expect(status_item(page)).to_be_hidden()
+
+
+def test_a_service_that_was_killed_is_watched_again(page: Page) -> None:
+    lock = Path(os.environ["FUNCX_LAB_HOME"]) / "service.lock"
+    killed = holder_of(lock)
+    assert killed is not None
+    with page.expect_websocket(lambda socket: "/v3/watch" in socket.url):  # another one
+        os.kill(killed, signal.SIGKILL)
+    assert holder_of(lock) != killed
     [task] = start(600)
     expect(status_item(page)).to_have_text("⇅ 1 running · local")
     task.cancel()

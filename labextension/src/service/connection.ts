@@ -11,6 +11,8 @@ import type { Rest } from './rest';
 
 /** The watch has to say hello within this many milliseconds. */
 const HELLO_MS = 20_000;
+/** While an answer takes longer than so many milliseconds nobody knows how the service is. */
+const SLOW_MS = 5000;
 /** A hidden page stops listening after this many milliseconds. */
 const HIDDEN_MS = 30_000;
 
@@ -72,6 +74,7 @@ export class Connection {
   private async _check(): Promise<void> {
     const turn = ++this._turn;
     clearTimeout(this._timer);
+    const slow = window.setTimeout(() => this._listener.status({ state: 'connecting' }), SLOW_MS);
     let status: Partial<IServiceStatus>;
     try {
       status = readStatus(await this._rest.status());
@@ -79,6 +82,7 @@ export class Connection {
       const problem = problemIn(error);
       status = { state: problem.code === NO_EXTENSION ? 'no-extension' : 'offline', problem };
     }
+    clearTimeout(slow);
     if (turn !== this._turn) {
       return; // a later check decides
     }

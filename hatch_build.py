@@ -27,7 +27,7 @@ class FrontEnd(BuildHookInterface[Any]):
         # What asks names its step on its command line; another frontend than pip gets a package too many.
         if script.is_built() or self._is_sdist_unpacked() or "get_requires_for_build_editable" in sys.argv:
             return []
-        node = [] if script.node_version() >= script.NODE_MINIMUM else [script.NODE_PACKAGE]
+        node = [] if script.has_node() else [script.NODE_PACKAGE]
         return [script.BUILDER_PACKAGE, *node]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:

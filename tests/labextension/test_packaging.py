@@ -45,10 +45,11 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setattr(module, "_MODULES_STAMP", folder / "node_modules" / ".installed.sha256")
     monkeypatch.setattr(module.sys, "prefix", str(tmp_path / "venv"))
     monkeypatch.setattr(module.sys, "argv", ["labextension.py"])
+    monkeypatch.setattr(module.sys, "executable", "/bin/false")  # nothing is installed by a test
     return module
 
 
-def programs(directory: Path, *, node: str = "v22.1.0", jlpm: str) -> str:
+def programs(directory: Path, *, node: str = "v24.1.0", jlpm: str) -> str:
     """Put stand-ins for node and jlpm into the environment's folder of programs."""
     directory = directory / "venv" / "bin"
     directory.mkdir(parents=True)
@@ -123,12 +124,29 @@ def test_a_build_that_fails_shows_why(
     assert not script.is_built()
 
 
-def test_an_old_node_is_not_used(script: ModuleType, tmp_path: Path) -> None:
-    path = programs(tmp_path, node="v18.20.4", jlpm=BUILDS)
-    assert script.node_version(path) == 18
-    with pytest.raises(script.BuildFailed, match=r"Node\.js 20 or newer"):
-        script.build(path)
-    assert script.node_version(str(tmp_path)) == 0
+@pytest.mark.parametrize(
+    ("version", "fits"),
+    [
+        ("v18.20.4", False),
+        ("v20.18.0", False),
+        ("v20.19.0", True),
+        ("v21.7.3", False),
+        ("v22.11.0", False),
+        ("v22.12.0", True),
+        ("v24.1.0", True),
+        ("what?", False),
+    ],
+)
+def test_an_old_node_is_not_used(script: ModuleType, tmp_path: Path, version: str, fits: bool) -> None:
+    path = programs(tmp_path, node=version, jlpm=BUILDS)
+    assert script.has_node(path) is fits
+    if not fits:
+        with pytest.raises(script.BuildFailed, match=r"Node\.js 20\.19 or newer"):
+            script.build(path)
+
+
+def test_a_machine_without_node_is_seen(script: ModuleType, tmp_path: Path) -> None:
+    assert script.has_node(str(tmp_path)) is False
 
 
 def test_the_server_extension_is_switched_on_by_its_file() -> None:

@@ -15,7 +15,7 @@ from funcx_lab.errors import ServiceUnreachable, TaskNotFound, UsageError
 from funcx_lab_magics.watch import show
 from funcx_lab_magics.watch.board import POINTS, Board, Row
 from funcx_lab_magics.watch.columns import BARS, lanes, progress, stream
-from funcx_lab_magics.watch.faces import LineFace
+from funcx_lab_magics.watch.faces import DisplayFace, LineFace
 from funcx_lab_magics.watch.live import Watch
 from funcx_lab_magics.watch.sources import FutureSource, Member, RecordSource
 from funcx_lab_magics.watch.targets import source_of
@@ -295,6 +295,17 @@ def test_a_task_that_does_not_exist_is_an_error_at_once() -> None:
 
     with pytest.raises(TaskNotFound):
         Watch(Script(missing)).look_first()
+
+
+def test_the_clock_alone_changes_no_display() -> None:
+    published: list[dict[str, Any]] = []
+    face = DisplayFace(SimpleNamespace(publish=lambda **message: published.append(message)), "fit")
+    board = board_of("running")
+    for is_over in (False, False, True):
+        face.show(board, "fit", is_over=is_over)
+        board.begun -= 60
+    assert [message["update"] for message in published] == [False, True]
+    assert len({message["transient"]["display_id"] for message in published}) == 1
 
 
 def test_a_script_gets_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

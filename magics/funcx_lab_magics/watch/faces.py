@@ -28,20 +28,21 @@ class DisplayFace:
         self._publisher = publisher
         self._metadata = {"funcx": {"watch": title}}
         self._display_id = uuid.uuid4().hex
-        self._shown = ""
+        self._shown: object = None
 
     def show(self, board: Board, title: str, *, is_over: bool) -> None:
-        """Publish how it is, if that has changed."""
-        text = lines(board, title)
-        if text == self._shown and not is_over:
+        """Publish how it is, if that has changed: a clock alone would keep the notebook unsaved."""
+        known = (board.counts(), board.note)
+        if known == self._shown and not is_over:
             return
+        text = lines(board, title)
         self._publisher.publish(
             data={"text/plain": text, "text/html": as_html(board, title, details=is_over)},
             metadata=self._metadata,
             transient={"display_id": self._display_id},
-            update=bool(self._shown),
+            update=self._shown is not None,
         )
-        self._shown = text
+        self._shown = known
 
 
 class LineFace:

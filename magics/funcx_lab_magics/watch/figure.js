@@ -39,7 +39,7 @@ function pageColours(el) {
 
 /** Give a figure the page's colours; what is behind it shines through. */
 function paint(plot, { text, grid }) {
-  plot.setv({ background_fill_color: null, border_fill_color: null, outline_line_color: grid });
+  plot.setv({ background_fill_color: null, border_fill_color: null, outline_line_color: null });
   for (const part of [...plot.above, ...plot.below, ...plot.left, ...plot.right, ...plot.center]) {
     if (part.type?.endsWith("Axis")) {
       part.setv({

@@ -20,9 +20,10 @@ const FIRST = 500;
 const SETTLE_MS = 1000;
 /** So few tasks are asked for one by one. */
 const FEW = 20;
-/** So many pages are read at most, and this often. */
+/** So many pages are read at most, this often, and with pauses so many times as long as the reading took. */
 const PAGES = 20;
 const INTERVAL_MS = 5000;
+const PAUSES = 9;
 
 /** Keeps a book complete. */
 export class Reload {
@@ -60,17 +61,18 @@ export class Reload {
     }
   }
 
-  /** Read again soon; often asked, it happens every 5 s. */
+  /** Read again soon; often asked, it happens every 5 s, and less often while much is to be read. */
   ask(): void {
     if (this._timer === null) {
-      const wait = Math.max(0, this._read + INTERVAL_MS - Date.now());
+      const wait = Math.max(0, this._due - Date.now());
       this._timer = setTimeout(() => void this._later(), wait);
     }
   }
 
   /** Read live tasks, the newest ended ones, and what has become of those that were live. */
   async now(): Promise<void> {
-    this._read = Date.now();
+    const begun = Date.now();
+    this._due = begun + INTERVAL_MS;
     const told = new Set<string>();
     const complete = await this._pages(LIVE, PAGES, told);
     await this._pages([...FINAL_STATES], 1, told, 100);
@@ -79,6 +81,7 @@ export class Reload {
       await this._pages([...FINAL_STATES], PAGES, told);
     }
     await this._ask(outside.filter(taskId => !told.has(taskId)).slice(0, FEW));
+    this._due = Math.max(this._due, Date.now() + PAUSES * (Date.now() - begun));
   }
 
   private async _later(): Promise<void> {
@@ -119,5 +122,6 @@ export class Reload {
   private _first: ITask[] | null = null;
   private _settling: ReturnType<typeof setTimeout> | undefined;
   private _timer: ReturnType<typeof setTimeout> | null = null;
-  private _read = 0;
+  /** When it may be read again. */
+  private _due = 0;
 }

@@ -103,6 +103,15 @@ export function addCommands(shell: IShell): void {
   for (const [id, options] of Object.entries(all)) {
     app.commands.addCommand(id, options);
   }
+  // What is shown of them follows what they can do now.
+  let live = false;
+  funcx.statusChanged.connect(() => Object.keys(all).forEach(id => app.commands.notifyCommandChanged(id)));
+  funcx.countsChanged.connect(() => {
+    if (live !== countLive(funcx) > 0) {
+      live = !live;
+      app.commands.notifyCommandChanged('funcx:cancel-all');
+    }
+  });
 }
 
 /** Do something; what goes wrong is shown, and without the server extension a dialog says so. */

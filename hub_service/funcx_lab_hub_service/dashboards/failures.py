@@ -74,7 +74,7 @@ class Failures(Component):
         if list(self._kinds.factors) != names[::-1]:
             self._kinds.factors = names[::-1]
             self._bars.glyph.height = bar_height(len(names))
-        move(self._tasks, 0, max([4, *(n for _, n, _ in kinds)]) * 1.2)
+        move(self._tasks, 0, max([4, *(n for _, n, _ in kinds)]) * 1.4)
         put(
             self.source,
             {

@@ -6,6 +6,7 @@ import contextlib
 import http.cookiejar
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -114,7 +115,8 @@ class Client:
                 return Answer(response)
 
     def cookie(self, name: str, path: str) -> http.cookiejar.Cookie:
-        return next(each for each in self.jar if each.path == path and each.name.startswith(name))
+        """Return the cookie of a path whose name matches the pattern."""
+        return next(each for each in self.jar if each.path == path and re.fullmatch(name, each.name))
 
     def log_in(self, user: str) -> None:
         """Type name and password into JupyterHub's form."""

@@ -76,8 +76,8 @@ def names(client: Client) -> list[str]:
     return [entry["name"] for entry in client("GET", "/v3/endpoints").document["endpoints"]]
 
 
-def double(number: int) -> int:
-    return 2 * number
+def double(value: Any) -> Any:
+    return 2 * value
 
 
 def drain(socket: ClientConnection) -> None:
@@ -110,12 +110,14 @@ def test_tasks_are_private_and_a_shared_endpoint_is_not(
     assert names(eve) == ["cluster"]
     client = client_of(jupyterhub.url, eve)
     assert client.submit(double, 21, endpoint="cluster").result(LIMIT_S) == 42
+    large = b"x" * 400_000  # travels as an object, there and back
+    assert client.submit(double, large, endpoint="cluster").result(LIMIT_S) == 2 * large
     assert "cluster is not shared." in kernel.run("!funcx-lab share cluster --group physics --remove")
     with pytest.raises(EndpointNotFound):
         client.submit(double, 21, endpoint="cluster").result(LIMIT_S)
     assert names(eve) == []
     assert eve("GET", "/v2/endpoints/cluster").status == 404
-    assert len(eve("GET", "/v3/tasks").document["tasks"]) == 1, "hers, and still there"
+    assert len(eve("GET", "/v3/tasks").document["tasks"]) == 2, "hers, and still there"
 
 
 def test_who_leaves_the_group_loses_what_is_shared_with_it(

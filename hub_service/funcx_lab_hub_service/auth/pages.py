@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from funcx_lab_hub_service.config import ServiceConfig
     from funcx_lab_hub_service.handlers.services import Services
 
-#: The header and the cookie that carry a session's second secret, which a page of another origin cannot read.
-XSRF_HEADER, XSRF_COOKIE = "X-XSRFToken", "_xsrf"
+#: The header that carries a session's second secret: a page of ours reads it in a cookie, others cannot.
+XSRF_HEADER = "X-XSRFToken"
 _SAFE = ("GET", "HEAD")
 
 
@@ -56,13 +56,18 @@ def session_of(services: Services, request: tornado.httputil.HTTPServerRequest) 
         raise NotAuthorized("A page of another origin may not use this browser's session.")
     shown = request.headers.get(XSRF_HEADER, "")
     if request.method not in _SAFE and not hmac.compare_digest(shown.encode(), session.xsrf.encode()):
-        raise NotAuthorized(f"The header {XSRF_HEADER} must say what the cookie {XSRF_COOKIE} says.")
+        raise NotAuthorized(f"The header {XSRF_HEADER} must say what the cookie `...-xsrf` says.")
     return session
 
 
 def cookie_name(config: ServiceConfig) -> str:
     """Return the name of the session's cookie: services on ports of one host share the browser's jar."""
     return f"funcx-lab-{hashlib.sha256(str(config.data).encode()).hexdigest()[:8]}"
+
+
+def xsrf_cookie_name(config: ServiceConfig) -> str:
+    """Return the name of the cookie with the second secret; ``_xsrf`` is a Jupyter server's on this host."""
+    return f"{cookie_name(config)}-xsrf"
 
 
 def login_address(services: Services, request: tornado.httputil.HTTPServerRequest) -> str:

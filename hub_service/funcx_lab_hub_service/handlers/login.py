@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tornado.httputil import url_concat
 
 from funcx_lab.errors import FuncxLabError, NotAuthenticated
-from funcx_lab_hub_service.auth.pages import XSRF_COOKIE, cookie_name, login_address, own_path
+from funcx_lab_hub_service.auth.pages import cookie_name, login_address, own_path, xsrf_cookie_name
 from funcx_lab_hub_service.auth.principals import READ
 from funcx_lab_hub_service.auth.sessions import CODE_S, SESSION_S
 from funcx_lab_hub_service.handlers.base import Guard, Handler
@@ -35,7 +35,7 @@ class PageHandler(Handler):
         """Give the browser a session for ``token``."""
         secret, session = self.services.sessions.open(token)
         self._set(cookie_name(self.services.config), secret, "Lax", httponly=True)
-        self._set(XSRF_COOKIE, session.xsrf, "Strict", httponly=False)
+        self._set(xsrf_cookie_name(self.services.config), session.xsrf, "Strict", httponly=False)
         user = self.services.tokens.verify(token).user
         self.services.audit.note("page-login", user=user, address=str(self.request.remote_ip))
 
@@ -150,7 +150,7 @@ class LogoutHandler(Handler):
         """Forget the session; its token works on elsewhere."""
         name = cookie_name(self.services.config)
         self.services.sessions.close(self.get_cookie(name) or "")
-        for cookie in (name, XSRF_COOKIE):
+        for cookie in (name, xsrf_cookie_name(self.services.config)):
             self.clear_cookie(cookie, path=f"{self.services.config.prefix}/")
         self.answer({"logged_out": True})
 

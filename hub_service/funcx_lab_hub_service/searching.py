@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from funcx_lab.protocol.states import TaskState
 from funcx_lab_hub_service.store import tasks as store
-from funcx_lab_hub_service.store.records import CODES, TaskRecord
+from funcx_lab_hub_service.store.records import CODES, STATES, TaskRecord
 
 if TYPE_CHECKING:
     from funcx_lab_hub_service.store.database import Database
@@ -55,12 +55,19 @@ class Search:
         What to find.
     refine : callable
         Returns a record as people see it.
+    show : callable
+        Returns the state that people see for an endpoint's id and a stored state.
     """
 
     def __init__(
-        self, database: Database, query: TaskQuery, refine: Callable[[TaskRecord], TaskRecord]
+        self,
+        database: Database,
+        query: TaskQuery,
+        refine: Callable[[TaskRecord], TaskRecord],
+        show: Callable[[str, TaskState], TaskState],
     ) -> None:
-        self._database, self._query, self._refine = database, query, refine
+        self._database, self._query = database, query
+        self._refine, self._show = refine, show
         self._codes = None if query.states is None else codes(query.states)
 
     async def page(self, limit: int, before: int | None) -> tuple[list[TaskRecord], int | None]:
@@ -92,14 +99,24 @@ class Search:
             before=before,
             oldest=query.oldest,
         )
-        named = store.matching(reader, keys, query.text) if query.text else keys
+        named = self._in_state(keys) if query.states is not None else keys
+        if query.text:
+            named = store.matching(reader, named, query.text)
         found: list[TaskRecord] = []
         for start in range(0, len(named), limit):
-            records = map(self._refine, store.select_by_keys(reader, named[start : start + limit]))
-            found += [each for each in records if query.states is None or each.state in query.states]
+            found += map(self._refine, store.select_by_keys(reader, named[start : start + limit]))
             if len(found) >= limit:
                 return found[:limit], found[limit - 1].key
         return found, keys[-1] if len(keys) == count else None
+
+    def _in_state(self, keys: Sequence[int]) -> list[int]:
+        """Return the rows that people see in a wanted state."""
+        wanted = self._query.states or frozenset()
+        if self._codes == [CODES[state] for state in wanted]:
+            return list(keys)
+        places = store.places(self._database.reader, keys)
+        shown = {place: self._show(place[1], STATES[place[0]]) for place in set(places.values())}
+        return [key for key in keys if key in places and shown[places[key]] in wanted]
 
 
 def codes(wanted: frozenset[TaskState]) -> list[int]:

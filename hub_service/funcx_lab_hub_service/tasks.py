@@ -7,7 +7,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from funcx_lab.errors import TaskGone, TaskNotFound
 from funcx_lab.protocol.messages import Event, TaskOptions
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from funcx_lab_hub_service.feed import Feed
     from funcx_lab_hub_service.functions import Functions
     from funcx_lab_hub_service.store.database import Database
+
+#: What `Tasks.live` returns.
+Live: TypeAlias = list[tuple[str, int, int]]
 
 #: So many pieces of the store are looked through for tasks of a state that only their endpoint tells.
 _PIECES = 20
@@ -249,7 +252,7 @@ class Tasks:
         query = TaskQuery(
             principal.user, group_id, endpoint_id, None if states is None else frozenset(states)
         )
-        search = Search(self._database, query, self._refined)
+        search = Search(self._database, query, self._refined, self._shown)
         page: list[TaskRecord] = []
         for _ in range(_PIECES):
             found, before = search.piece(limit - len(page), before)
@@ -262,28 +265,26 @@ class Tasks:
         self, query: TaskQuery, limit: int, before: int | None
     ) -> tuple[list[TaskRecord], int | None]:
         """Return a page of tasks and where the next one begins; see `Search.page`."""
-        return await Search(self._database, query, self._refined).page(limit, before)
+        return await Search(self._database, query, self._refined, self._shown).page(limit, before)
 
     def known(self, principal: Principal, task_ids: Sequence[str]) -> set[str]:
         """Return which of the ids tasks of the principal's have."""
         return store.owned_ids(self._database.reader, principal.user, task_ids)
 
-    def counts(self, principal: Principal) -> dict[TaskState, int]:
-        """Return how many of the principal's tasks are in each state, as people see it."""
+    def live(self, principal: Principal) -> Live:
+        """Return how many of the principal's tasks are live at each endpoint: its id, stored state, count."""
+        return overview.live_counts(self._database.reader, principal.user)
+
+    def counts(self, principal: Principal, live: Live | None = None) -> dict[TaskState, int]:
+        """Return how many of the principal's tasks are in each state, as people see it.
+
+        ``live`` is what `live` has just returned, to save asking again.
+        """
         counts = {STATES[code]: n for code, n in overview.ended_counts(self._database.reader, principal.user)}
-        for endpoint_id, code, n in overview.live_counts(self._database.reader, principal.user):
-            state, _ = visible_state(STATES[code], self._endpoints.condition(endpoint_id))
+        for endpoint_id, code, n in self.live(principal) if live is None else live:
+            state = self._shown(endpoint_id, STATES[code])
             counts[state] = counts.get(state, 0) + n
         return counts
-
-    def queues(self, principal: Principal) -> dict[str, tuple[int, int]]:
-        """Return how many of the principal's tasks wait and run at each endpoint that has any."""
-        queues: dict[str, tuple[int, int]] = {}
-        for endpoint_id, code, n in overview.live_counts(self._database.reader, principal.user):
-            waiting, running = queues.get(endpoint_id, (0, 0))
-            is_running = STATES[code] is TaskState.RUNNING
-            queues[endpoint_id] = (waiting + n * (not is_running), running + n * is_running)
-        return queues
 
     def live_at(self, principal: Principal, endpoint_id: str, limit: int) -> list[str]:
         """Return up to ``limit`` of the principal's live tasks at an endpoint."""
@@ -335,6 +336,10 @@ class Tasks:
         finally:
             for function in unsubscribe:
                 function()
+
+    def _shown(self, endpoint_id: str, state: TaskState) -> TaskState:
+        """Return the state that people see for a stored one."""
+        return state if state.is_final else visible_state(state, self._endpoints.condition(endpoint_id))[0]
 
     def _refined(self, record: TaskRecord) -> TaskRecord:
         """Return the record with the state and reason that its endpoint's condition gives it."""

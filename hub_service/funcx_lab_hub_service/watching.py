@@ -23,11 +23,15 @@ _BACK_OFF_S, _LONGEST_BACK_OFF_S = 1.0, 60.0
 
 
 class Kind(enum.Enum):
-    """What a page is told of, and how many seconds lie between two messages of it at least."""
+    """What a page is told of."""
 
-    TASKS = 0.25
-    COUNTS = 0.5
-    ENDPOINTS = 0.50001  # a value of its own: members of equal value would be one
+    TASKS = "tasks"
+    COUNTS = "counts"
+    ENDPOINTS = "endpoints"
+
+
+#: So many seconds lie between two messages of a kind at least.
+INTERVALS_S = {Kind.TASKS: 0.25, Kind.COUNTS: 0.5, Kind.ENDPOINTS: 0.5}
 
 
 @dataclass(slots=True)
@@ -67,7 +71,7 @@ class Changes:
     """What has changed since the page was told last."""
 
     def __init__(self) -> None:
-        self._paces = {kind: _Pace(kind.value) for kind in Kind}
+        self._paces = {kind: _Pace(INTERVALS_S[kind]) for kind in Kind}
         self._stale = set(Kind)
         self._batch = Batch(first=True)
         # in the order in which they changed

@@ -5,17 +5,25 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from funcx_lab.protocol.states import EndpointState
+from funcx_lab.protocol.states import EndpointState, TaskState
+from funcx_lab_hub_service.store.records import STATES
 
 if TYPE_CHECKING:
     from funcx_lab_hub_service.auth.principals import Principal
     from funcx_lab_hub_service.conditions import Condition
     from funcx_lab_hub_service.handlers.services import Services
+    from funcx_lab_hub_service.tasks import Live
 
 
-def endpoint_documents(services: Services, principal: Principal) -> list[dict[str, Any]]:
-    """Return the endpoints that the principal sees, oldest first, with what of theirs is there."""
-    endpoints, queues = services.endpoints, services.tasks.queues(principal)
+def endpoint_documents(
+    services: Services, principal: Principal, live: Live | None = None
+) -> list[dict[str, Any]]:
+    """Return the endpoints that the principal sees, oldest first, with what of theirs is there.
+
+    ``live`` is what `Tasks.live` has just returned, to save asking again.
+    """
+    endpoints = services.endpoints
+    queues = _queues(services.tasks.live(principal) if live is None else live)
     documents = []
     for record in endpoints.list(principal):
         condition = endpoints.condition(record.endpoint_id)
@@ -35,6 +43,16 @@ def endpoint_documents(services: Services, principal: Principal) -> list[dict[st
             }
         )
     return documents
+
+
+def _queues(live: Live) -> dict[str, tuple[int, int]]:
+    """Return how many tasks wait and run at each endpoint that has any."""
+    queues: dict[str, tuple[int, int]] = {}
+    for endpoint_id, code, n in live:
+        waiting, running = queues.get(endpoint_id, (0, 0))
+        is_running = STATES[code] is TaskState.RUNNING
+        queues[endpoint_id] = (waiting + n * (not is_running), running + n * is_running)
+    return queues
 
 
 def _workers(condition: Condition) -> dict[str, int] | None:

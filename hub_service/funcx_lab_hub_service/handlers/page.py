@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from funcx_lab_hub_service.auth.principals import Principal
     from funcx_lab_hub_service.handlers.services import Services
     from funcx_lab_hub_service.store.records import TaskRecord
+    from funcx_lab_hub_service.tasks import Live
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +33,8 @@ _FIRST_ENDED = 100
 _TEXT_LIMIT = 2000
 #: Records are read so many at a time; others have their turn between.
 _PIECE = 100
+#: What was counted so many seconds ago still counts: less than lies between two messages.
+_TURN_S = 0.1
 _LIVE = frozenset(TaskState) - FINAL_STATES
 
 
@@ -75,6 +78,8 @@ class Page:
         ]
         damaged = bool(services.gate.damage)
         self._outbox.tell("hello", user=principal.user, version=funcx_lab.__version__, read_only=damaged)
+        self._live: Live = []
+        self._counted = float("-inf")
         self._teller = asyncio.ensure_future(self._run())
 
     def stop(self) -> None:
@@ -162,10 +167,17 @@ class Page:
             except asyncio.TimeoutError:
                 return
 
+    def _live_now(self, now: float) -> Live:
+        """Return what is live where, asked once for what is told in the same turn."""
+        if now - self._counted > _TURN_S:
+            self._live = self._services.tasks.live(self._principal)
+            self._counted = time.monotonic()
+        return self._live
+
     async def _tell_counts(self) -> None:
         begun = time.monotonic()
         try:
-            counts = self._services.tasks.counts(self._principal)
+            counts = self._services.tasks.counts(self._principal, self._live_now(begun))
         except Exception as err:
             self._failed(Kind.COUNTS, err)
             return
@@ -175,7 +187,7 @@ class Page:
     async def _tell_endpoints(self) -> None:
         begun = time.monotonic()
         try:
-            documents = endpoint_documents(self._services, self._principal)
+            documents = endpoint_documents(self._services, self._principal, self._live_now(begun))
         except Exception as err:
             self._failed(Kind.ENDPOINTS, err)
             return

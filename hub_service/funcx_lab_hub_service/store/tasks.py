@@ -181,6 +181,19 @@ def matching(connection: sqlite3.Connection, keys: Sequence[int], text: str) -> 
     return [key for key in keys if key in found]
 
 
+def places(connection: sqlite3.Connection, keys: Sequence[int]) -> dict[int, tuple[int, str]]:
+    """Return the stored state and the endpoint's id of these rows."""
+    found: dict[int, tuple[int, str]] = {}
+    for marks, piece in chunks([str(key) for key in keys]):
+        rows = connection.execute(
+            "SELECT t.id, t.state, e.endpoint_id FROM tasks t JOIN endpoints e ON e.id = t.endpoint"  # noqa: S608  # marks only
+            f" WHERE t.id IN ({marks})",
+            piece,
+        )
+        found.update((key, (state, endpoint_id)) for key, state, endpoint_id in rows)
+    return found
+
+
 def select_by_keys(connection: sqlite3.Connection, keys: Sequence[int]) -> list[TaskRecord]:
     """Return the tasks of these rows, in that order."""
     found: dict[int, TaskRecord] = {}

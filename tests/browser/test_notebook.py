@@ -210,7 +210,7 @@ def test_every_word_can_be_read(lab: JupyterLab, theme: str) -> None:
         notebook.wait_for(2, "✖ failed", "ZeroDivisionError")
         notebook.wait_for(3, "local")
         notebook.wait_for(4, "good", "bad")
-        texts = notebook.contrasts(".fx-repr, .fx-manifest")
+        texts = notebook.contrasts(".fx-repr, .fx-manifest, .fxl-TaskCard")
         assert {"success", "failed", "a line", "good"} <= texts.keys()
         assert {text: round(ratio, 1) for text, ratio in texts.items() if ratio < 4.5} == {}
         is_dark = notebook.page.locator("body").get_attribute("data-jp-theme-light") == "false"

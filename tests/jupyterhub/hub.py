@@ -53,9 +53,9 @@ c.JupyterHub.load_roles = [
 
 def find_proxy() -> str | None:
     """Return the folder of configurable-http-proxy; None if it is not installed."""
-    for folder in (ROOT / "labextension" / "node_modules" / ".bin", Path("/tmp/chp/node_modules/.bin")):
-        if (folder / "configurable-http-proxy").exists():
-            return str(folder)
+    folder = ROOT / "labextension" / "node_modules" / ".bin"
+    if (folder / "configurable-http-proxy").exists():
+        return str(folder)
     found = shutil.which("configurable-http-proxy")
     return None if found is None else str(Path(found).parent)
 

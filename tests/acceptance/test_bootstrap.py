@@ -75,16 +75,6 @@ def test_a_failing_step_shows_what_it_said(bootstrap: ModuleType, capsys: pytest
 
 def test_make_lists_its_targets() -> None:
     said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for target in [
-        "install",
-        "demo",
-        "lab",
-        "labextension",
-        "test",
-        "check",
-        "bench",
-        "fmt",
-        "release",
-        "clean",
-    ]:
+    targets = ("install", "demo", "lab", "labextension", "test", "check", "bench", "fmt", "release", "clean")
+    for target in targets:
         assert f"  make {target} " in said

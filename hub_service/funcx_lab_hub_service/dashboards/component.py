@@ -106,9 +106,11 @@ def plot(x_label: str, y_label: str, **options: Any) -> Any:
 def time_axis(shown: Any) -> None:
     """Let the horizontal axis show the viewer's time of day."""
     formats: dict[str, Any] = dict.fromkeys(("microseconds", "milliseconds"), "%H:%M:%S.%3N")
-    formats |= dict.fromkeys(("seconds", "minsec"), "%H:%M:%S")
-    formats |= dict.fromkeys(("minutes", "hourmin", "hours"), "%H:%M")
-    shown.xaxis.formatter = DatetimeTickFormatter(**formats, days="%d %b", months="%d %b", years="%Y")
+    # Ticks of minutes may stand at 100 seconds.
+    formats |= dict.fromkeys(("seconds", "minsec", "minutes", "hourmin"), "%H:%M:%S")
+    shown.xaxis.formatter = DatetimeTickFormatter(
+        **formats, hours="%H:%M", days="%d %b", months="%d %b", years="%Y"
+    )
     shown.xaxis.ticker.desired_num_ticks = 5
 
 

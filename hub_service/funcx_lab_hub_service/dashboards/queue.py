@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 #: States in the order of their bars: column, words, hatch.
 _STATES = {
     TaskState.RUNNING: ("running", "running", " "),
-    TaskState.WAITING_FOR_LAUNCH: ("launch", "waiting for a worker", "right_diagonal_line"),
-    TaskState.WAITING_FOR_NODES: ("nodes", "waiting for nodes", "cross"),
-    TaskState.WAITING_FOR_EP: ("endpoint", "waiting for the endpoint", "dot"),
+    TaskState.WAITING_FOR_LAUNCH: ("launch", "awaits worker", "right_diagonal_line"),
+    TaskState.WAITING_FOR_NODES: ("nodes", "awaits nodes", "cross"),
+    TaskState.WAITING_FOR_EP: ("endpoint", "awaits endpoint", "dot"),
 }
 _ENDPOINTS = 30
 

@@ -13,8 +13,8 @@ import type { IFuncX, ITask } from '../tokens';
 import { nameOf } from './words';
 import type { IWords } from './words';
 
-/** So many tasks are listed; the table has all of them. */
-export const LISTED = 100;
+/** So many tasks are listed, for each row costs the page much; the table has all of them. */
+export const LISTED = 25;
 const INTERVAL_MS = 500;
 
 /** Lists live tasks; shutting one down cancels it. */

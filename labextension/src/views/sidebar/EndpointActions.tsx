@@ -1,7 +1,7 @@
-import { notebookIcon, runIcon, stopIcon } from '@jupyterlab/ui-components';
+import { runIcon, stopIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
-import { dashboardIcon } from '../../icons';
+import { dashboardIcon, runRemoteIcon } from '../../icons';
 import { ActionButton } from '../shared/ActionButton';
 import { execute, openDashboard } from '../shared/actions';
 import { useView } from '../shared/context';
@@ -18,7 +18,7 @@ export function EndpointActions(props: { entry: IEndpointEntry; machine: IMachin
     <span className="fxl-Row-actions">
       {endpoint && (
         <ActionButton
-          icon={notebookIcon}
+          icon={runRemoteIcon}
           label={trans.__('Use %1 in this notebook', entry.name)}
           tabIndex={tabIndex}
           onAct={() => execute(view, 'funcx:choose-endpoint', { endpoint: entry.name })}

@@ -24,9 +24,11 @@ export function TaskTableHead(props: { sort: ISort; onSort: (sort: ISort) => voi
                 onClick={() => onSort({ column, isAscending: isSorted ? !sort.isAscending : column !== 'received' })}
               >
                 {heading(column, trans)}
-                <span aria-hidden="true" className="fxl-Table-order">
-                  {isSorted ? (sort.isAscending ? '▲' : '▼') : ''}
-                </span>
+                {isSorted && (
+                  <span aria-hidden="true" className="fxl-Table-order">
+                    {sort.isAscending ? '▲' : '▼'}
+                  </span>
+                )}
               </button>
             </th>
           );

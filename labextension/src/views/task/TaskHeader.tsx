@@ -1,4 +1,4 @@
-import { copyIcon, notebookIcon, stopIcon } from '@jupyterlab/ui-components';
+import { copyIcon, linkIcon, stopIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
 import { dashboardIcon, retryIcon } from '../../icons';
@@ -72,7 +72,7 @@ function TaskActions(props: { task: ITask }): React.ReactElement {
       />
       {view.commands.hasCommand(GO_TO_CELL) && view.commands.isEnabled(GO_TO_CELL, { task_id: task.task_id }) && (
         <ActionButton
-          icon={notebookIcon}
+          icon={linkIcon}
           label={trans.__('Show the cell that it came from')}
           text={trans.__('Go to cell')}
           onAct={() => execute(view, GO_TO_CELL, { task_id: task.task_id })}

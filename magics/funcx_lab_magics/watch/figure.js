@@ -40,6 +40,9 @@ function pageColours(el) {
 /** Give a figure the page's colours; what is behind it shines through. */
 function paint(plot, { text, grid }) {
   plot.setv({ background_fill_color: null, border_fill_color: null, outline_line_color: null });
+  if ("border_line_color" in plot.properties) {
+    plot.setv({ border_line_color: null }); // older versions of Bokeh have none
+  }
   for (const part of [...plot.above, ...plot.below, ...plot.left, ...plot.right, ...plot.center]) {
     if (part.type?.endsWith("Axis")) {
       part.setv({

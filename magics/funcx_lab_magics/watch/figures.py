@@ -110,7 +110,6 @@ def _plot(**settings: Any) -> Any:
         height=HEIGHT, sizing_mode="stretch_width", tools=_TOOLS, toolbar_location="right", **settings
     )
     plot.toolbar.logo = None
-    plot.border_line_color = None
     plot.toolbar.autohide = True
     return plot
 

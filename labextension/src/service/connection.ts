@@ -74,7 +74,11 @@ export class Connection {
   private async _check(): Promise<void> {
     const turn = ++this._turn;
     clearTimeout(this._timer);
-    const slow = window.setTimeout(() => this._listener.status({ state: 'connecting' }), SLOW_MS);
+    const slow = window.setTimeout(() => {
+      if (turn === this._turn && !this._greeted) {
+        this._listener.status({ state: 'connecting' });
+      }
+    }, SLOW_MS);
     let status: Partial<IServiceStatus>;
     try {
       status = readStatus(await this._rest.status());

@@ -14,7 +14,13 @@ FOLDER = Path(__file__).parents[2] / "labextension"
 TESTS = FOLDER / "tests"
 _TSC = FOLDER / "node_modules" / "typescript" / "bin" / "tsc"
 #: Modules that decide and do no I/O; what they import is compiled with them.
-_PURE = ("service/{backoff,book,course,documents,follows,listing,problems,settings}", "shell/{endings,words}")
+_PURE = (
+    "service/{backoff,book,course,documents,follows,listing,problems,settings}",
+    "shell/{endings,words}",
+    "views/table/{columns,selection}",
+    "views/task/{ansi,logStore}",
+    "views/sidebar/{endpointFacts}",
+)
 _LIMIT_S = 300
 
 

@@ -250,13 +250,13 @@ class Agent:
     def raw(self, frame: bytes) -> None:
         self.socket.send(frame)
 
-    def told(self, timeout_s: float = 10.0) -> Any:
+    def told(self, timeout_s: float = 30.0) -> Any:
         """Return the next message, or None in silence."""
         if not self.socket.poll(int(1000 * timeout_s)):
             return None
         return forwarder_codec.decode(self.socket.recv())
 
-    def wait_for(self, kind: type, timeout_s: float = 10.0) -> Any:
+    def wait_for(self, kind: type, timeout_s: float = 30.0) -> Any:
         deadline = time.monotonic() + timeout_s
         while True:
             message = self.told(max(0.0, deadline - time.monotonic()))

@@ -72,14 +72,19 @@ def views(client: Any, task_id: str) -> None:
 
 @pytest.mark.parametrize("value", ODD_VALUES, ids=lambda value: str(next(iter(value))))
 def test_strange_facts_break_no_view(
-    ada: Any, agent: Any, function_id: str, submit: Any, value: dict[str, Any]
+    ada: Any, agent: Any, function_id: str, submit: Any, until: Any, value: dict[str, Any]
 ) -> None:
     task_id = submit(ada, "cluster", function_id)
     task = agent.take()
     agent.send(Heartbeat(agent.session, value))
     agent.send(Started(agent.session, [(task_id, task.tag, "run", math.nan, value)]))
-    strange = [Event(math.inf, "stdout", value), Event(1.0, "unheard of", [value]), Event(-1e300, "", None)]
+    strange = [
+        Event(math.inf, "stdout", value),
+        Event(math.nan, "unheard of", [value]),
+        Event(-1e300, "", None),
+    ]
     agent.send(Events(agent.session, [EventBatch(task_id, "run", 0, strange)]))
+    until(lambda: len(ada("GET", f"/v3/tasks/{task_id}/events").document["events"]) >= len(strange))
     views(ada, task_id)
     agent.send(Heartbeat(agent.session, {"credit": 1000}))
     failed = Outcome(False, error=ErrorInfo("x", "y", details=value), worker=value, started=math.nan)

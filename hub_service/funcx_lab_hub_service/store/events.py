@@ -6,6 +6,7 @@ the derived final state; what lies between is stored. ``i`` numbers the events o
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -45,7 +46,15 @@ def append(connection: sqlite3.Connection, task: int, stored: int, batch: EventB
     connection.executemany(
         "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)",
         [
-            (task, seq, batch.execution, known + place, event.time, event.kind, _encode(event.data))
+            (
+                task,
+                seq,
+                batch.execution,
+                known + place,
+                _storable(event.time),
+                event.kind,
+                _encode(event.data),
+            )
             for place, (seq, event) in enumerate(logged)
         ],
     )
@@ -194,9 +203,14 @@ def _append_state(
     event = Event(time, "state", {"state": str(state), "reason": reason})
     connection.execute(
         "INSERT INTO events VALUES (?, ?, ?, NULL, ?, ?, ?)",
-        (task, _FIRST + stored, execution, time, event.kind, _encode(event.data)),
+        (task, _FIRST + stored, execution, _storable(time), event.kind, _encode(event.data)),
     )
     return _FIRST + stored, event
+
+
+def _storable(time: float) -> float:
+    """Return ``time``, or 0 for "not a number", which SQLite takes for nothing and refuses."""
+    return 0.0 if math.isnan(time) else time
 
 
 def final_event(stored: int, time: float, state: TaskState, reason: str) -> Logged:

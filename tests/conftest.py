@@ -35,7 +35,7 @@ def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def _no_stream_left() -> Iterator[None]:
     """Find the module that leaves a stream: it would go on in another test's home."""
     yield
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while left := [thread for thread in threading.enumerate() if thread.name == "funcx-lab-stream"]:
         assert time.monotonic() < deadline, f"these threads were left running: {left}"
         time.sleep(0.01)

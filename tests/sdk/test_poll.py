@@ -138,7 +138,7 @@ def test_no_thread_is_left(proxied) -> None:
     waiting = client.submit(time.sleep, 60, endpoint="local")
     assert waiting.wait_accepted(60)
     stream.close_streams(proxy.url)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     ours = ("funcx-lab-stream", "funcx-lab-poll")
     while threads := [thread for thread in threading.enumerate() if thread.name in ours]:
         assert time.monotonic() < deadline, threads

@@ -20,6 +20,8 @@ import type { IWatched } from './watcher';
 
 /** A kernel that shows a task's outputs itself says how it ended within this time, in milliseconds. */
 const GRACE_MS = 3000;
+/** The watch tells of a task that was just sent; it is not asked for before, for the service may not have it yet. */
+const TOLD_MS = 10_000;
 
 /** Renders `application/vnd.funcx.task.v1+json`. */
 export class TaskCard extends Widget implements IRenderMime.IRenderer, IWatched {
@@ -66,6 +68,7 @@ export class TaskCard extends Widget implements IRenderMime.IRenderer, IWatched 
 
   changed(): void {
     this._task = this._host.funcx.tasks.get(this.taskId) ?? this._task;
+    this._isUnknown &&= this._task === null;
     this._update();
     if (!this._task && this._host.funcx.status.state === 'online') {
       this._ask();
@@ -77,6 +80,8 @@ export class TaskCard extends Widget implements IRenderMime.IRenderer, IWatched 
       this._update(); // its kernel may have left it
     } else if (this._task && !isFinal(this._task)) {
       this._view?.tick(this._task, Date.now() / 1000);
+    } else if (!this._task && !this._hasAsked) {
+      this._ask();
     }
   }
 
@@ -100,9 +105,10 @@ export class TaskCard extends Widget implements IRenderMime.IRenderer, IWatched 
   private _ask(): void {
     const taskId = this.taskId;
     const isTold = this._output?.view === 'line' && this._output.ended !== null && this._output.ended !== 'failed';
-    if (!taskId || !this._isSeen || this._task || this._isUnknown || isTold) {
+    if (!taskId || !this._isSeen || this._task || this._isUnknown || isTold || this._isJustSent()) {
       return;
     }
+    this._hasAsked = true;
     this._host.watcher.task(taskId).then(
       task => {
         if (taskId === this.taskId) {
@@ -117,6 +123,12 @@ export class TaskCard extends Widget implements IRenderMime.IRenderer, IWatched 
         }
       }
     );
+  }
+
+  private _isJustSent(): boolean {
+    const turn = this._placed ? (this._host.cells?.turn(this._placed.cell.model) ?? 0) : 0;
+    const isKnown = this._host.funcx.tasks.has(this.taskId);
+    return turn > 0 && !isKnown && Date.now() - this._since < TOLD_MS;
   }
 
   private _update(): void {
@@ -239,7 +251,8 @@ export class TaskCard extends Widget implements IRenderMime.IRenderer, IWatched 
     this._keptWidget?.dispose();
     this._live.replaceChildren();
     this._task = this._view = this._log = this._keptWidget = null;
-    [this._after, this._hasEnded, this._isUnknown] = [0, false, false];
+    [this._after, this._hasEnded, this._isUnknown, this._hasAsked] = [0, false, false, false];
+    this._since = Date.now();
   }
 
   private readonly _kept = element('div', 'fxl-TaskCard-kept');
@@ -259,6 +272,8 @@ export class TaskCard extends Widget implements IRenderMime.IRenderer, IWatched 
   private _after = 0;
   private _hasEnded = false;
   private _isUnknown = false;
+  private _hasAsked = false;
+  private _since = Date.now();
   private _isSeen = false;
   private _isKeptShown = true;
 }

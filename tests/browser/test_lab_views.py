@@ -19,6 +19,7 @@ from tests.browser.panel import Panel, bright_tiles, violations
 pytestmark = pytest.mark.slow
 
 LOAD = "%load_ext funcx_lab"
+_EARLY = re.compile(r"status of 404 .*/funcx-lab/api/v3/tasks/[0-9a-f-]+\?")
 #: Each of them is to be read, and none of them to do anything.
 EVIL = (
     "<img src=x onerror=window.hacked=1>",
@@ -45,7 +46,9 @@ def _nothing_strays(lab: JupyterLab) -> Iterator[None]:
     client = FuncXClient()
     client.cancel([task["task_id"] for task in client.get_tasks(limit=100)])
     assert lab.strays == [], "a page asked for something that is not on this machine"
-    complaints, lab.complaints = lab.complaints, []
+    # A card in a notebook may ask for its task a moment before the service has it.
+    complaints = [each for each in lab.complaints if not _EARLY.search(each)]
+    lab.complaints.clear()
     assert complaints == []
 
 

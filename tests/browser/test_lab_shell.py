@@ -176,7 +176,8 @@ def test_without_the_server_extension_the_first_use_says_what_to_install(
     lab: JupyterLab, notebook: Notebook, page: Page
 ) -> None:
     page.route("**/funcx-lab/status*", _not_there)
-    page.reload()
+    with page.expect_response("**/funcx-lab/status*"):
+        page.reload()
     notebook.wait_for_kernel()
     expect(page.locator(".jp-Dialog")).to_have_count(0)  # nobody has asked for anything yet
     expect(status_item(page)).to_be_hidden()

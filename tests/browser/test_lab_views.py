@@ -254,7 +254,7 @@ def test_what_strangers_write_is_text(lab: JupyterLab) -> None:
 def _show(markup: str) -> None:
     from IPython.display import HTML, display
 
-    display(HTML(f"{markup}<i>kept</i>"))
+    display(HTML(f"{markup}<i>kept</i>"))  # type: ignore[no-untyped-call]
 
 
 def _fail(lines: tuple[str, ...]) -> None:

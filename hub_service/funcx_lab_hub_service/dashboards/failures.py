@@ -28,7 +28,7 @@ class Failures(Component):
     """A bar for each kind of failure."""
 
     name = "failures"
-    about = "Tasks that failed in the last hour, by kind. TASK_FAILED is an exception of the function's own."
+    about = "Tasks that failed in the last hour, by kind: the function's exception, or a code of ours."
     nothing = "No task has failed in the last hour."
     caption = "Failures of the last hour by kind"
     headers = ("Kind", "Tasks", "Share of all ended", "Last")

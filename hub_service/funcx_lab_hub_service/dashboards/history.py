@@ -15,13 +15,22 @@ from funcx_lab_hub_service.dashboards.timings import Timings
 from funcx_lab_hub_service.observer import Observer
 
 if TYPE_CHECKING:
-    from funcx_lab.protocol.messages import ResultItem, TaskItem
+    from funcx_lab.protocol.messages import ErrorInfo, ResultItem, TaskItem
     from funcx_lab.protocol.stream import NewTask
     from funcx_lab_hub_service.conditions import Condition
     from funcx_lab_hub_service.store.outcomes import Ended
 
 #: Ids of ended tasks that wait to be looked up for an owner who looks; of more only the newest count.
 NEWS_LIMIT = 2000
+
+
+#: Characters of an exception's name that count.
+_NAME = 60
+
+
+def kind_of(error: ErrorInfo) -> str:
+    """Return what a failure counts as: the exception's type if the function raised one, else our code."""
+    return error.type[:_NAME] if error.code == "TASK_FAILED" and error.type else error.code
 
 
 class History(Observer):
@@ -68,7 +77,7 @@ class History(Observer):
             tally = tallies.get(key)
             if tally is None:
                 tally = tallies[key] = self.tallies.now(*key, now)
-            code = "" if item.error is None else item.error.code
+            code = "" if item.error is None else kind_of(item.error)
             returned = len(item.payload) if item.object is None else item.object.size
             tally.count(item.state, code, end.size, returned)
             if end.owner in self.news:

@@ -25,7 +25,7 @@ class Tally:
     sent, returned : int
         Bytes of the arguments and of the results of these tasks.
     failures : dict
-        How many failed, by error code.
+        How many failed, by exception or error code.
     """
 
     start: int
@@ -37,7 +37,7 @@ class Tally:
     failures: dict[str, int] = field(default_factory=dict)
 
     def count(self, state: str, code: str, sent: int, returned: int) -> None:
-        """Count one task that ended in ``state``, with error ``code`` if it failed."""
+        """Count one task that ended in ``state``, of the kind ``code`` if it failed."""
         if state == "success":
             self.succeeded += 1
         elif state == "failed":

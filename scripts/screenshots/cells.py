@@ -106,17 +106,17 @@ def picker(studio: Studio, name: str) -> None:
 
 def reopened(studio: Studio, name: str) -> None:
     """Take cards that were painted from the service: the kernel was shut down, the tasks went on."""
-    slow = FIGURE.replace("%%funcx local", '%%funcx local -b -n "damped oscillation"').replace(
-        "x = np", 'print("computed while the notebook was closed")\nx = np'
+    lines = FIGURE.replace("import m", "import time\n\nimport m")
+    slow = lines.replace("%%funcx local", '%%funcx local -b -n "damped oscillation"').replace(
+        "x = np", 'time.sleep(5)\nprint("computed while the notebook was closed")\nx = np'
     )
     with studio.page(name, LOAD, slow, FAILS.replace("local", "local -b -n ratio")) as notebook:
         for number in range(3):
             notebook.run(number)
-        notebook.wait_for(1, "success")
-        notebook.wait_for(2, "failed")
         notebook.save()
         notebook.shut_down()
     with studio.lab.open(name) as notebook:
+        notebook.page.set_viewport_size({"width": 1200, "height": 1200})
         notebook.wait_for(1, "success", "computed while")
         expect(notebook.output(1).locator("img")).to_be_visible()
         notebook.wait_for(2, "ZeroDivisionError")
@@ -135,4 +135,5 @@ def _take(studio: Studio, name: str, *cells: str, until: str = "") -> None:
 
 def _keep_cells(notebook: Notebook, name: str) -> None:
     """Keep the cells from the second one on, with their outputs."""
+    notebook.cell(0).scroll_into_view_if_needed()
     keep(notebook.page, name, area(notebook.cell(1), notebook.cells.last))

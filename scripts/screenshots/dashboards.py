@@ -25,7 +25,9 @@ def index_page(studio: Studio, name: str) -> None:
         page.goto(address)
         theme = "dark" if name.endswith("dark") else "light"
         page.goto(f"{re.sub(r'[?#].*', '', page.url)}?theme={theme}")
-        expect(page.locator("html[data-ready=yes]")).to_have_count(1)
+        for title in ("Task stream", "Queue", "Scaling", "Latency"):
+            frame = page.frame_locator(f"iframe[title='{title}']")
+            expect(frame.locator("html[data-ready=yes]")).to_have_count(1)
         page.wait_for_timeout(4000)  # plots are drawn once they are seen, and say nothing when they are
         keep(page, name)
 

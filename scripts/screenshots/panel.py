@@ -17,6 +17,7 @@ def side_panel(studio: Studio, name: str) -> None:
         expect(panel.row("recent", "count_peaks").first).to_be_visible()
         expect(panel.row("functions", "simulate")).to_be_visible()
         notebook.focus(len(SPECTRUM))  # not a row of the panel
+        notebook.page.locator(".jp-WindowedPanel-outer").evaluate("node => node.scrollBy(0, -190)")
         keep(notebook.page, name)
 
 

@@ -111,7 +111,7 @@ def time_axis(shown: Any) -> None:
     shown.xaxis.formatter = DatetimeTickFormatter(
         **formats, hours="%H:%M", days="%d %b", months="%d %b", years="%Y"
     )
-    shown.xaxis.ticker.desired_num_ticks = 5
+    shown.xaxis.ticker.desired_num_ticks = 4
 
 
 def hover(lines: Sequence[tuple[str, str]], renderers: Any, **options: Any) -> HoverTool:
@@ -120,8 +120,9 @@ def hover(lines: Sequence[tuple[str, str]], renderers: Any, **options: Any) -> H
 
 
 def legend_above(shown: Any) -> None:
-    """Move the legend out of the plot."""
+    """Move the legend out of the plot, small enough for a pane."""
     for legend in list(shown.legend):
+        legend.update(label_text_font_size="11px", spacing=10, margin=4, padding=4)
         shown.add_layout(legend, "above")
 
 

@@ -59,6 +59,7 @@ def figure(studio: Studio, name: str) -> None:
 def background(studio: Studio, name: str) -> None:
     """Take the card of a task that goes on."""
     _take(studio, name, LOAD, STEPS, until="step 3")
+    studio.cancel()
 
 
 def error(studio: Studio, name: str) -> None:

@@ -142,10 +142,14 @@ class Studio:
                 notebook.save()
         self._is_busy = True
 
-    def close(self) -> None:
-        """Cancel what goes on."""
+    def cancel(self) -> None:
+        """Cancel what goes on, so that the workers are free for the next picture."""
         client = FuncXClient()
         client.cancel([task["task_id"] for task in client.get_tasks(limit=100)])
+
+    def close(self) -> None:
+        """Cancel what goes on, and end the connection."""
+        self.cancel()
         stream.close_streams()
 
 
@@ -163,7 +167,7 @@ def area(first: Locator, last: Locator) -> FloatRect:
     top, bottom = first.bounding_box(), last.bounding_box()
     if top is None or bottom is None:
         raise LookupError(f"not on the page: {first if top is None else last}")
-    height = bottom["y"] + bottom["height"] - top["y"] + 8
+    height = bottom["y"] + bottom["height"] - top["y"]
     return FloatRect(x=top["x"], y=top["y"], width=top["width"], height=height)
 
 

@@ -122,7 +122,9 @@ def hover(lines: Sequence[tuple[str, str]], renderers: Any, **options: Any) -> H
 def legend_above(shown: Any) -> None:
     """Move the legend out of the plot, small enough for a pane."""
     for legend in list(shown.legend):
-        legend.update(label_text_font_size="11px", spacing=10, margin=4, padding=4)
+        legend.update(
+            label_text_font_size="11px", glyph_width=14, glyph_height=14, spacing=8, margin=4, padding=4
+        )
         shown.add_layout(legend, "above")
 
 

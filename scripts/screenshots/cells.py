@@ -40,14 +40,14 @@ WATCHED = """import funcx_lab
 fxc = funcx_lab.FuncXClient()
 
 
-def simulate(seed):
+def sample(seed):
     import random
     import time
 
     random.seed(seed)
     time.sleep(random.uniform(0.05, 0.9))
     return 1 / (seed % 11)"""
-WATCH = """futures = [fxc.submit(simulate, seed, endpoint="local") for seed in range(1, 33)]
+WATCH = """futures = [fxc.submit(sample, seed, endpoint="local") for seed in range(1, 33)]
 funcx_lab.watch(futures)"""
 
 

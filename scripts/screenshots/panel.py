@@ -15,7 +15,7 @@ def side_panel(studio: Studio, name: str) -> None:
         panel = Panel(notebook.page)
         expect(panel.row("running", "fit spectrum")).to_contain_text("running")
         expect(panel.row("recent", "count_peaks").first).to_be_visible()
-        expect(panel.row("functions", "simulate")).to_be_visible()
+        expect(panel.row("functions", "simulate").first).to_be_visible()
         notebook.focus(len(SPECTRUM))  # not a row of the panel
         notebook.page.locator(".jp-WindowedPanel-outer").evaluate("node => node.scrollBy(0, -190)")
         keep(notebook.page, name)

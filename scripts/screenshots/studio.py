@@ -16,7 +16,7 @@ from funcx_lab import FuncXClient, stream
 from tests.browser.lab import JupyterLab, Notebook
 
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
-#: A picture may have so many bytes, and has so many colours.
+#: A picture may have so many bytes; a larger one gets so many colours.
 LIMIT, COLOURS = 150_000, 256
 
 LOAD = "%load_ext funcx_lab"
@@ -139,7 +139,7 @@ class Studio:
             second.wait_for(len(SPECTRUM), "epoch   2")
             first.run(2)  # all workers have something to do from now on
             for notebook in (first, second):
-                notebook.save()
+                _save(notebook)
         self._is_busy = True
 
     def cancel(self) -> None:
@@ -151,6 +151,15 @@ class Studio:
         """Cancel what goes on, and end the connection."""
         self.cancel()
         stream.close_streams()
+
+
+def _save(notebook: Notebook) -> None:
+    """Save a notebook whose outputs go on changing."""
+    notebook.page.keyboard.press("Escape")
+    with notebook.page.expect_response(
+        lambda answer: "/api/contents/" in answer.url and answer.request.method == "PUT"
+    ):
+        notebook.page.keyboard.press("Control+s")
 
 
 @contextmanager
@@ -183,17 +192,20 @@ def settle(page: Page) -> None:
 
 
 def keep(page: Page, name: str, clip: FloatRect | None = None) -> None:
-    """Keep a picture of a page or of a part of it, with few colours so that it is small."""
+    """Keep a picture of a page or of a part of it."""
     settle(page)
     IMAGES.mkdir(exist_ok=True)
     shrink(page.screenshot(clip=clip), name)
 
 
 def shrink(picture: bytes, name: str) -> None:
-    """Keep a PNG with a palette of the colours that it needs."""
+    """Keep a PNG; with a palette only if it is too large, since that changes small signs' colours."""
     image = Image.open(io.BytesIO(picture)).convert("RGB")
-    few = image.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    few.save(IMAGES / f"{name}.png", optimize=True)
+    path = IMAGES / f"{name}.png"
+    image.save(path, optimize=True)
+    if path.stat().st_size > LIMIT:
+        few = image.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        few.save(path, optimize=True)
 
 
 def report() -> int:

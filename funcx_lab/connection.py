@@ -73,7 +73,7 @@ class Connection:
         return stream
 
     def endpoint(self, name: str | None) -> str:
-        """Return ``name``, or the one that needs no naming.
+        """Return ``name``, or the one that needs no naming: ``local``, or the only one there is.
 
         Raises
         ------
@@ -84,8 +84,11 @@ class Connection:
             return str(name)
         if self.transport.service.embedded:
             return LOCAL
-        names = ", ".join(sorted(str(endpoint["name"]) for endpoint in self.endpoints()))
-        raise UsageError(f"Say where to run: endpoint=name or id. Your endpoints: {names or 'none yet'}.")
+        names = sorted(str(endpoint["name"]) for endpoint in self.endpoints())
+        if LOCAL in names or len(names) == 1:
+            return LOCAL if LOCAL in names else names[0]
+        known = ", ".join(names) or "none yet"
+        raise UsageError(f"Say where to run: the name or id of an endpoint. Yours are: {known}.")
 
     def endpoints(self) -> list[dict[str, Any]]:
         """Ask for the user's endpoints."""

@@ -58,7 +58,7 @@ class AutoFuncX(Magics):
             elif cell is None:
                 self._switch(line.strip(), options)
             else:
-                where = options.endpoint or self._notebook.default_endpoint.name
+                where = options.endpoint or self._notebook.place()
                 self._notebook.say(f"autofuncx: on {where} · %autofuncx off ends it")
                 return run_cell(self._notebook, options, cell)
         return None
@@ -91,7 +91,7 @@ class AutoFuncX(Magics):
             self._notebook.say("autofuncx is off: cells run here")
             return
         self._line = line
-        where = options.endpoint or self._notebook.default_endpoint.name
+        where = options.endpoint or self._notebook.place()
         self._notebook.say(f"autofuncx: from the next cell on, cells run on {where} · %autofuncx off ends it")
 
 

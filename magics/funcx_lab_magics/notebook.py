@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import funcx_lab
+from funcx_lab.credentials import configured_service
 from funcx_lab_magics.cell.capture import Cell
 from funcx_lab_magics.cell.manifest import grey_line
 from funcx_lab_magics.cell.ready import ReadyCell
@@ -18,7 +19,7 @@ from funcx_lab_magics.default_endpoint import Default, DefaultEndpoint
 from funcx_lab_magics.earlier import earlier_records, map_ids_in
 from funcx_lab_magics.page.front_end import can_update, notebook_file
 from funcx_lab_magics.session_book import SessionBook
-from funcx_lab_magics.settings import FuncX
+from funcx_lab_magics.settings import BUILT_IN, FuncX
 from funcx_lab_magics.tasks import Home, NotebookTasks, Task, fits
 
 #: What IPython calls the values of earlier cells: ``_``, ``__``, ``___`` and ``_12``.
@@ -84,6 +85,22 @@ class Notebook:
     def default_endpoint(self) -> Default:
         """Where cells go whose line names no endpoint, and who says so."""
         return self._default_endpoint.find()
+
+    def place(self) -> str:
+        """Return where a cell goes whose line names no endpoint.
+
+        The built-in default is this machine's own; a hub service elsewhere may have none of that name,
+        and then the only endpoint that it shows is meant.
+
+        Raises
+        ------
+        funcx_lab.errors.UsageError
+            If there are several, or none.
+        """
+        default = self.default_endpoint
+        if default.origin != BUILT_IN or configured_service(self.settings.url or None) is None:
+            return default.name
+        return self.client().connection.endpoint(None)
 
     @property
     def file(self) -> Path | None:

@@ -13,6 +13,8 @@ from funcx_lab.errors import UsageError
 
 #: What ``%funcx config`` shows and sets, as the cell magic's options are called.
 NAMES = ("endpoint", "out", "background", "quiet", "progress_after", "on_interrupt", "timeout")
+#: Who says what nobody has changed.
+BUILT_IN = "built in"
 
 
 class FuncX(Configurable):
@@ -80,7 +82,7 @@ class FuncX(Configurable):
         if self.is_set_here(name):
             return "set here"
         configured: Any = self.config.get("FuncX", {})
-        return "IPython's configuration" if name in configured else "built in"
+        return "IPython's configuration" if name in configured else BUILT_IN
 
     def changed(self) -> dict[str, Any]:
         """Return the defaults that are not the built-in ones, the service's address among them."""

@@ -111,3 +111,16 @@ def test_config_says_who_says_what(notebook: Any, file: Path) -> None:
 def test_the_profile_is_not_told_what_the_notebook_says(notebook: Any, file: Path, tmp_path: Path) -> None:
     _tell(file, "held")
     assert notebook.magics.notebook.settings.changed() == {}
+
+
+def test_the_only_endpoint_of_a_service_elsewhere_is_meant_where_nobody_says_anything(
+    notebook: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, url = notebook.magics.notebook, "http://127.0.0.1:1"
+    assert ours.place() == "local"
+    monkeypatch.setenv("FUNCX_LAB_URL", url)
+    monkeypatch.setenv("FUNCX_LAB_TOKEN", "t")
+    notebook.client.connection.endpoint = lambda name: name or "cluster"
+    assert ours.place() == "cluster"
+    ours.settings.endpoint = "said"
+    assert ours.place() == "said"

@@ -149,13 +149,6 @@ def test_it_must_be_said_what_to_run(client, call) -> None:
         client.run(1, endpoint=ENDPOINT, **call)
 
 
-def test_it_must_be_said_where_to_run(client) -> None:
-    with pytest.raises(UsageError, match="Your endpoints: cluster"):
-        client.submit(divide, 1, 2)
-    with pytest.raises(UsageError, match="cluster"):
-        Executor(client=client)
-
-
 def test_cancel(standin, client) -> None:
     standin.hold = True
     task_ids = client.map_run([[1], [2], [3]], endpoint=ENDPOINT, function=funcx_sum)
@@ -224,6 +217,24 @@ def test_endpoints(client) -> None:
         "endpoint_uuid": "1",
         "metadata": {"site": "ALCF", "endpoint_version": "0.3.9"},
     }
+
+
+@pytest.mark.parametrize(
+    ("names", "meant"), [(["cluster"], "cluster"), (["cluster", "local"], "local"), (["local"], "local")]
+)
+def test_local_or_the_only_endpoint_needs_no_naming(client, monkeypatch, names, meant) -> None:
+    monkeypatch.setattr(client.connection, "endpoints", lambda: [{"name": name} for name in names])
+    assert client.connection.endpoint(None) == meant
+    assert client.connection.endpoint("other") == "other"
+
+
+@pytest.mark.parametrize(("names", "told"), [(["b", "a"], "a, b"), ([], "none yet")])
+def test_of_several_endpoints_or_none_one_must_be_named(client, monkeypatch, names, told) -> None:
+    monkeypatch.setattr(client.connection, "endpoints", lambda: [{"name": name} for name in names])
+    with pytest.raises(UsageError, match=f"Say where to run: .* Yours are: {told}"):
+        client.submit(divide, 4, 2)
+    with pytest.raises(UsageError, match=told):
+        Executor(client=client)
 
 
 def test_keywords_of_the_original_client(standin) -> None:

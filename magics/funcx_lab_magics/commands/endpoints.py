@@ -60,7 +60,7 @@ def find_endpoint(notebook: Notebook, word: str | None) -> Mapping[str, Any]:
     IPython.core.error.UsageError
         If there is none.
     """
-    wanted = word or notebook.default_endpoint.name
+    wanted = word or notebook.place()
     known = notebook.client().get_endpoints()
     for endpoint in known:
         if wanted in (endpoint["name"], endpoint["endpoint_id"]):

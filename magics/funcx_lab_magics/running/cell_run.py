@@ -32,7 +32,7 @@ def run_cell(notebook: Notebook, options: argparse.Namespace, source: str) -> An
     shell = notebook.shell
     if options.background is None and is_recorded(shell):
         options.background = False
-    options.endpoint = options.endpoint or notebook.default_endpoint.name
+    options.endpoint = options.endpoint or notebook.place()
     options = with_defaults(options, notebook.settings)
     cell = _place(shell, source)
     notebook.asked = cell, options

@@ -49,3 +49,12 @@ export function formatBytes(size: number): string {
   }
   return `${value < 10 ? value.toFixed(1) : value.toFixed(0)} ${units[unit]}`;
 }
+
+const CELL_FRAME = /^  File "<?(Cell In\[\d+\])[^"]*", line (\d+)(?:, in (.+))?$/gm;
+
+/** Return a traceback whose frames in cells read as IPython writes them: `Cell In[3], line 4`. */
+export function notebookTraceback(traceback: string): string {
+  return traceback.replace(CELL_FRAME, (_, cell: string, line: string, name?: string) =>
+    name && name !== '<module>' ? `${cell}, line ${line}, in ${name}` : `${cell}, line ${line}`
+  );
+}

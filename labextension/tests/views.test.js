@@ -5,6 +5,7 @@ const { test } = require('node:test');
 const { load, task } = require('./helpers');
 const { arrange, NEWEST_FIRST } = load('views/table/columns');
 const { choose, destination, NOTHING } = load('views/table/selection');
+const { notebookTraceback } = load('looks');
 const { pieces } = load('views/task/ansi');
 const { LINES, LogStore } = load('views/task/logStore');
 const { joinEndpoints } = load('views/sidebar/endpointFacts');
@@ -90,4 +91,20 @@ test('endpoints of this machine stand with those of the service, online ones fir
       ['old', true, true]
     ]
   );
+});
+
+test('frames of cells read as in the notebook, others stay', () => {
+  const remote = [
+    'Traceback (most recent call last):',
+    '  File "<Cell In[3] 5acb2265>", line 5, in <module>',
+    '    fit(1)',
+    '  File "<Cell In[2] 00ff>", line 2, in fit',
+    '  File "/lib/numpy.py", line 9, in mean'
+  ].join('\n');
+  assert.deepEqual(notebookTraceback(remote).split('\n').slice(1), [
+    'Cell In[3], line 5',
+    '    fit(1)',
+    'Cell In[2], line 2, in fit',
+    '  File "/lib/numpy.py", line 9, in mean'
+  ]);
 });

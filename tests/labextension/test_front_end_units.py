@@ -20,6 +20,7 @@ _PURE = (
     "views/table/{columns,selection}",
     "views/task/{ansi,logStore}",
     "views/sidebar/{endpointFacts}",
+    "./{looks}",
 )
 _LIMIT_S = 300
 
@@ -29,8 +30,8 @@ def node() -> str:
     """Node, where the front end is built."""
     here = Path(sys.executable).parent  # where `make labextension` puts it if there was none
     found = shutil.which("node") or shutil.which("node", path=str(here))
-    if found is None or not _TSC.exists():
-        pytest.skip("needs node and labextension/node_modules: make labextension")
+    assert found is not None
+    assert _TSC.exists(), "needs labextension/node_modules: make labextension"
     return found
 
 
@@ -47,6 +48,7 @@ def compiled(node: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.mark.slow  # the quick tests need no Node
 @pytest.mark.parametrize("test", sorted(path.name for path in TESTS.glob("*.test.js")))
 def test_front_end_unit(test: str, node: str, compiled: Path) -> None:
     done = subprocess.run(

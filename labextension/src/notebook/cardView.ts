@@ -2,7 +2,7 @@
 
 import type { TranslationBundle } from '@jupyterlab/translation';
 
-import { LOOKS, clock, short } from '../looks';
+import { LOOKS, clock, notebookTraceback, short } from '../looks';
 import type { ITask } from '../tokens';
 import { clockOf, errorOf, isFinal, ran, waited, wordOf } from '../views/shared/facts';
 import { element, setText } from './html';
@@ -42,7 +42,7 @@ export class CardView {
     const isTold = task.state === 'cancelled' || error.includes(task.reason);
     fill(this._reason, isTold ? '' : task.reason);
     fill(this._error, error);
-    fill(this._trace, task.state === 'cancelled' ? '' : plain(task.error?.traceback ?? '').trimEnd());
+    fill(this._trace, task.state === 'cancelled' ? '' : notebookTraceback(plain(task.error?.traceback ?? '').trimEnd()));
     this._traceback.hidden = this._trace.hidden;
     fill(this._balance, this._sums(task, now));
   }

@@ -11,9 +11,10 @@ import { ServiceProblem } from './ServiceProblem';
 export function ServiceHeader(): React.ReactElement {
   const { funcx, trans, views } = useView();
   useChanged(funcx.statusChanged);
-  const { state, user, service, readOnly } = funcx.status;
+  const { state, user, service, mode, readOnly } = funcx.status;
+  const place = mode === 'jupyterhub' ? 'JupyterHub' : service;
   const words = {
-    online: [user, service].filter(Boolean).join(' · ') || trans.__('connected'),
+    online: [user, place].filter(Boolean).join(' · ') || trans.__('connected'),
     connecting: trans.__('connecting …'),
     offline: trans.__('not connected'),
     'no-extension': trans.__('not installed')

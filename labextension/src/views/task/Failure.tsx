@@ -1,5 +1,6 @@
 import * as React from 'react';
 
+import { notebookTraceback } from '../../looks';
 import type { ITaskError } from '../../tokens';
 import { useView } from '../shared/context';
 import { pieces } from './ansi';
@@ -11,7 +12,7 @@ const SHOWN = 40_000;
 export function Failure(props: { error: ITaskError }): React.ReactElement {
   const { error } = props;
   const { trans } = useView();
-  const traceback = error.traceback.trimEnd();
+  const traceback = notebookTraceback(error.traceback.trimEnd());
   const hidden = traceback.length - SHOWN;
   const lines = (hidden > 0 ? traceback.slice(-SHOWN) : traceback).split('\n');
   return (

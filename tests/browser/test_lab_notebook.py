@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
 from concurrent.futures import wait
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,33 +14,15 @@ import nbformat
 import pytest
 from playwright.sync_api import expect
 
-from funcx_lab import Executor, FuncXClient, stream
+from funcx_lab import Executor, FuncXClient
 from funcx_lab.looks import TASK_MIME
-from tests.browser.lab import DARK, JupyterLab, jupyter_lab
+from tests.browser.lab import DARK, JupyterLab
 
 pytestmark = pytest.mark.slow
 
 _LOAD = "%load_ext funcx_lab"
 #: None of it may become anything but text.
 _HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>[x](javascript:alert(3))&lt;b&gt;"
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterLab]:
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        jupyter_lab(tmp_path_factory.mktemp("lab"), patch.setenv) as lab,
-    ):
-        yield lab
-        stream.close_streams()
-
-
-@pytest.fixture(autouse=True)
-def _nothing_strays(lab: JupyterLab) -> Iterator[None]:
-    yield
-    assert lab.strays == [], "a page asked for something that is not on this machine"
-    complaints, lab.complaints = lab.complaints, []
-    assert complaints == []
 
 
 def test_the_picker_sets_where_the_next_cell_runs(lab: JupyterLab) -> None:

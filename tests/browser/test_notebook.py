@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import wait
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
-from funcx_lab import FuncXClient, stream
-from tests.browser.lab import DARK, LIGHT, JupyterLab, jupyter_lab
+from funcx_lab import FuncXClient
+from tests.browser.lab import DARK, LIGHT, JupyterLab
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterLab]:
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        jupyter_lab(tmp_path_factory.mktemp("lab"), patch.setenv) as lab,
-    ):
-        yield lab
-        stream.close_streams()
-
-
-@pytest.fixture(autouse=True)
-def _nothing_strays(lab: JupyterLab) -> Iterator[None]:
-    yield
-    assert lab.strays == [], "a page asked for something that is not on this machine"
-    complaints, lab.complaints = lab.complaints, []
-    assert complaints == []
 
 
 def test_output_stands_under_its_own_cell_while_two_run(lab: JupyterLab) -> None:

@@ -21,6 +21,7 @@ _NO_DIGEST = Edit(_AGENT_STATE, "self._digests.due(now) if self._link.ready else
 _ADOPTABLE = "t.state < 5 AND t.outcome_seq IS NULL AND coalesce(t.session, 0) < ?"
 _NOT_KEPT = "            elif options is not None and options.at_most_once and leased"
 _SKIP_QUEUED = "            elif task.state == QUEUED:\n                pass\n"
+_REQUEUED = "                self._moved(verdict.requeued)\n\n"
 
 #: The edits that take a rule out, in the order of section 3b of the protocol.
 MUTANTS: dict[str, tuple[Edit, ...]] = {
@@ -31,8 +32,8 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     "judge_at_turn": (
         Edit(
             _FACTS,
-            "            done(verdict)\n\n        self._database.submit(operation, committed)\n",
-            "            done(verdict)\n\n        committed(operation(self._database.reader), None)\n",
+            _REQUEUED + "        self._database.submit(operation, committed)\n",
+            _REQUEUED + "        committed(operation(self._database.reader), None)\n",
         ),
     ),
     "enqueue_first": (
@@ -64,8 +65,8 @@ MUTANTS: dict[str, tuple[Edit, ...]] = {
     "show_after_commit": (
         Edit(
             _FACTS,
-            "            done(verdict)\n\n        self._database.submit(operation, committed)\n",
-            "            done(verdict)\n\n        def show(connection: sqlite3.Connection) -> Verdict:\n"
+            _REQUEUED + "        self._database.submit(operation, committed)\n",
+            _REQUEUED + "        def show(connection: sqlite3.Connection) -> Verdict:\n"
             "            verdict = operation(connection)\n            self.publish(verdict.ended)\n"
             "            return verdict\n\n        self._database.submit(show, committed)\n",
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from tests.magics.kernels import Kernel, plain, streams
@@ -22,22 +23,42 @@ def comms(outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [output for output in outputs if output["type"].startswith("comm_")]
 
 
-def test_a_figure_changes_while_the_kernel_is_busy(kernel: Kernel) -> None:
+#: A nap that lasts until a file is there.
+WAITS = """
+def nap_until(path):
+    import os, time
+    while not os.path.exists(path):
+        time.sleep(0.02)
+naps.append(fxc.submit(nap_until, {path!r}, endpoint="local", task_label="nap"))
+"""
+
+
+def drawn_in(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what a figure was told to draw, one after the other."""
+    states = [message["data"]["state"] for message in comms(messages) if "state" in message["data"]]
+    return [state["columns"] for state in states if state.get("columns")]
+
+
+def test_a_figure_changes_while_the_kernel_is_busy(kernel: Kernel, tmp_path: Path) -> None:
     seen: list[dict[str, Any]] = []
-    kernel.run(
-        NAPS + "watch = funcx_lab.watch(naps)\nwhile not watch.is_over:\n    time.sleep(0.1)",
-        seen.append,
-    )
-    states = [message["data"]["state"] for message in comms(seen) if "state" in message["data"]]
-    drawn = [state["columns"] for state in states if state.get("columns")]
+    flag = tmp_path / "go on"
+
+    def look(message: dict[str, Any]) -> None:
+        seen.append(message)
+        if drawn_in([message]):
+            flag.touch()
+
+    cell = "watch = funcx_lab.watch(naps)\nwhile not watch.is_over:\n    time.sleep(0.1)"
+    kernel.run(NAPS + WAITS.format(path=str(flag)) + cell, look)
+    drawn = drawn_in(seen)
     assert len(drawn) >= 2
     last = drawn[-1]
     assert last["endpoints"]["endpoint"] == ["local"]
-    assert (last["endpoints"]["success"], last["endpoints"]["failed"]) == ([2], [1])
-    assert sorted(last["stream"]["state"]) == ["failed", "success", "success"]
+    assert (last["endpoints"]["success"], last["endpoints"]["failed"]) == ([3], [1])
+    assert sorted(last["stream"]["state"]) == ["failed", "success", "success", "success"]
     assert set(last["stream"]["name"]) == {"nap"}
     (text,) = [each for each in kernel.displays.values() if "funcx" in each["metadata"]][-1:]
-    kernel.wait_for(lambda: "3/3 ended" in text["data"]["text/plain"])
+    kernel.wait_for(lambda: "4/4 ended" in text["data"]["text/plain"])
     assert "✖ 1 failed" in text["data"]["text/plain"]
 
 

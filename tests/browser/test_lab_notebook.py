@@ -94,7 +94,7 @@ def test_a_notebook_without_its_kernel_is_painted_from_the_service(lab: JupyterL
         image = notebook.output(1).locator("img")
         expect(image).to_have_count(1)
         expect(image).to_be_visible()
-        notebook.wait_for(2, "✖ failed", f"ValueError: {_HOSTILE}", "line 2, in <module>")
+        notebook.wait_for(2, "✖ failed", f"ValueError: {_HOSTILE}", "Cell In[3], line 2")
         texts = notebook.contrasts(".fxl-TaskCard")
         assert {text: round(ratio, 1) for text, ratio in texts.items() if ratio < 4.5} == {}
         assert {"success", "failed", "Retry"} <= texts.keys()

@@ -139,7 +139,7 @@ class Studio:
             second.wait_for(len(SPECTRUM), "epoch   2")
             first.run(2)  # all workers have something to do from now on
             for notebook in (first, second):
-                _save(notebook)
+                notebook.save()
         self._is_busy = True
 
     def cancel(self) -> None:
@@ -151,15 +151,6 @@ class Studio:
         """Cancel what goes on, and end the connection."""
         self.cancel()
         stream.close_streams()
-
-
-def _save(notebook: Notebook) -> None:
-    """Save a notebook whose outputs go on changing."""
-    notebook.page.keyboard.press("Escape")
-    with notebook.page.expect_response(
-        lambda answer: "/api/contents/" in answer.url and answer.request.method == "PUT"
-    ):
-        notebook.page.keyboard.press("Control+s")
 
 
 @contextmanager
